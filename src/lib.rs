@@ -1,0 +1,3 @@
+//! Refrain: a semantic response cache server.
+
+pub mod chat;
