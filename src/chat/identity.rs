@@ -62,6 +62,10 @@ digest! {
     /// a semantic search never leaves it.
     Partition
 }
+digest! {
+    /// Who may see an answer: a tenant, and within it a user where the scope is `user`.
+    Owner
+}
 
 /// A cheap-to-clone piece of text that is one kind of name and no other.
 macro_rules! name {

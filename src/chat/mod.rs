@@ -2,6 +2,19 @@
 //!
 //! The domain: no I/O, no clock. Everything below the edge speaks these types.
 
+mod answer;
+mod directives;
+mod entry;
 mod identity;
+mod key;
+mod request;
 
-pub use identity::{EndUser, Fingerprint, ModelAlias, Namespace, Partition, TenantId};
+pub use answer::{Assembly, ChatResponse, Choice, Delta, FinishReason, Usage};
+pub use directives::Directives;
+pub use entry::{Entry, UnixMillis};
+pub use identity::{EndUser, Fingerprint, ModelAlias, Namespace, Owner, Partition, TenantId};
+pub use key::{CANONICAL_VERSION, Key, KeyRules, NoUser, SemanticKey};
+pub use request::{
+    ChatRequest, Dialect, LimitSpelling, Message, OutputFormat, OutputLimit, Part, Role, Sampling, Tool,
+    ToolCall, ToolChoice,
+};

@@ -1,0 +1,345 @@
+//! The key of a request: which requests are the same, and which may at most be similar.
+//!
+//! Every field is fed to blake3 behind its length, so that no two different requests feed the same bytes (the fields
+//! are prefix-free). JSON that we keep whole is fed in its canonical form (RFC 8785). The request is taken apart
+//! without `..`: a new field does not compile until someone decides whether it belongs to the key.
+
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use blake3::Hasher;
+use regex::Regex;
+use serde_json::{Map, Value};
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
+
+use super::request::{ChatRequest, Message, OutputFormat, Part, Role, Sampling, Tool, ToolCall, ToolChoice};
+use super::{Directives, EndUser, Fingerprint, ModelAlias, Owner, Partition};
+use crate::config::Scope;
+
+/// The version of everything in this file. A change that gives any request another key raises it; entries under an
+/// older version are then never found again and expire.
+pub const CANONICAL_VERSION: u32 = 1;
+
+/// How a route keys its requests.
+#[derive(Clone, Debug, Default)]
+pub struct KeyRules {
+    pub scope: Scope,
+    /// What to take out of system and developer texts before they are keyed, such as a timestamp. Never applied to
+    /// what users or the model said: a pattern meant for a date in a system prompt must not make two questions equal.
+    pub ignore: Vec<Regex>,
+}
+
+/// The key of one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// Equal for requests that may share an answer without a second look.
+    pub fingerprint: Fingerprint,
+    /// Who may see the answer.
+    pub owner: Owner,
+    /// What a similar request must have in common; `None` where only an equal one will do.
+    pub semantic: Option<SemanticKey>,
+}
+
+/// The part of a key by which similar requests are found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SemanticKey {
+    /// Digest of everything but the last prompt.
+    head: [u8; 32],
+}
+
+impl SemanticKey {
+    /// Returns the partition under the vectors of this embedder. Vectors of two embedders never meet, since their
+    /// similarities mean nothing.
+    pub fn partition(&self, embedder_version: &str) -> Partition {
+        let mut feed = Feed::new(&PARTITION);
+        feed.bytes(&self.head);
+        feed.text(embedder_version);
+        Partition::from_bytes(feed.finish())
+    }
+}
+
+static HEAD: LazyLock<Hasher> = LazyLock::new(|| Hasher::new_derive_key("refrain request head"));
+static FINGERPRINT: LazyLock<Hasher> = LazyLock::new(|| Hasher::new_derive_key("refrain fingerprint"));
+static PARTITION: LazyLock<Hasher> = LazyLock::new(|| Hasher::new_derive_key("refrain partition"));
+static OWNER: LazyLock<Hasher> = LazyLock::new(|| Hasher::new_derive_key("refrain owner"));
+
+impl KeyRules {
+    /// Returns the user an answer to this request belongs to; `Err` where the scope is `user` and the caller named
+    /// none, so that the answer cannot be cached.
+    pub fn user_of(&self, request: &ChatRequest) -> Result<Option<EndUser>, NoUser> {
+        match self.scope {
+            Scope::Tenant => Ok(None),
+            Scope::User => {
+                let user = request.end_user.as_deref().filter(|user| !user.is_empty()).ok_or(NoUser)?;
+                Ok(Some(EndUser::new(user)))
+            }
+        }
+    }
+
+    /// Returns the key of a request for the model under its resolved name.
+    pub fn key(
+        &self,
+        request: &ChatRequest,
+        model: &ModelAlias,
+        user: Option<&EndUser>,
+        directives: &Directives,
+    ) -> Key {
+        let last = request.last_prompt();
+        let mut owner = Feed::new(&OWNER);
+        owner.text(directives.tenant.as_str());
+        owner.optional(user, |feed, user| feed.text(user.as_str()));
+        let owner = Owner::from_bytes(owner.finish());
+
+        let mut head = Feed::new(&HEAD);
+        head.number(u64::from(CANONICAL_VERSION));
+        head.bytes(owner.as_bytes());
+        head.text(directives.namespace.as_str());
+        head.text(model.as_str());
+        self.feed_request(&mut head, request, last.is_some());
+        let head = head.finish();
+
+        let mut feed = Feed::new(&FINGERPRINT);
+        feed.bytes(&head);
+        feed.optional(last, |feed, text| feed.text(&nfc(text.trim())));
+        Key {
+            fingerprint: Fingerprint::from_bytes(feed.finish()),
+            owner,
+            semantic: last.map(|_| SemanticKey { head }),
+        }
+    }
+
+    /// Feeds all that shapes the answer, but the last prompt where `but_last` says so.
+    fn feed_request(&self, feed: &mut Feed, request: &ChatRequest, but_last: bool) {
+        let ChatRequest {
+            model: _, // Keyed by its resolved name, so that a bare name and its full form share entries.
+            messages,
+            tools,
+            tool_choice,
+            parallel_tool_calls,
+            output_format,
+            sampling,
+            limit: _, // `Entry::serves_limit` decides: an answer that fits is right under any limit.
+            dialect,
+            unknown,
+            carried: _,  // Who pays, who watches, how it is delivered: never what is said.
+            end_user: _, // Part of the owner where the scope says so.
+        } = request;
+        let keyed = &messages[..messages.len() - usize::from(but_last)];
+        feed.list(keyed, |feed, message| self.feed_message(feed, message));
+        feed.list(tools, feed_tool);
+        feed.optional(tool_choice.as_ref(), feed_tool_choice);
+        feed.optional(*parallel_tool_calls, |feed, yes| feed.number(u64::from(yes)));
+        feed_output_format(feed, output_format);
+        feed_sampling(feed, sampling);
+        // The same unknown field may mean two things in two dialects.
+        if !unknown.is_empty() {
+            feed.text(dialect.name());
+        }
+        feed.object(unknown);
+    }
+
+    fn feed_message(&self, feed: &mut Feed, message: &Message) {
+        let Message { role, content, name, tool_calls, tool_call_id, unknown } = message;
+        feed.text(role.name());
+        feed.number(content.len() as u64);
+        for (at, part) in content.iter().enumerate() {
+            match part {
+                Part::Text(text) => {
+                    feed.number(0);
+                    let text = self.keyed_text(*role, text, at == 0, at + 1 == content.len());
+                    feed.text(&nfc(&text));
+                }
+                Part::Other(fields) => {
+                    feed.number(1);
+                    feed.object(fields);
+                }
+            }
+        }
+        feed.optional(name.as_deref(), Feed::text);
+        feed.list(tool_calls, |feed, call| {
+            let ToolCall { id, name, arguments } = call;
+            feed.text(id);
+            feed.text(name);
+            feed.text(arguments);
+        });
+        feed.optional(tool_call_id.as_deref(), Feed::text);
+        feed.object(unknown);
+    }
+
+    /// Returns the text as it is keyed. White space at the ends of an instruction or a question says nothing; at the
+    /// end of what the assistant is made to have said, or a tool returned, it may.
+    fn keyed_text<'text>(
+        &self,
+        role: Role,
+        text: &'text str,
+        is_first: bool,
+        is_last: bool,
+    ) -> Cow<'text, str> {
+        let mut text = Cow::Borrowed(text);
+        match role {
+            Role::Assistant | Role::Tool => return text,
+            Role::User => {}
+            Role::System | Role::Developer => {
+                for pattern in &self.ignore {
+                    if let Cow::Owned(without) = pattern.replace_all(&text, "") {
+                        text = Cow::Owned(without);
+                    }
+                }
+            }
+        }
+        let trim = |text: &'text str| {
+            let text = if is_first { text.trim_start() } else { text };
+            if is_last { text.trim_end() } else { text }
+        };
+        match text {
+            Cow::Borrowed(text) => Cow::Borrowed(trim(text)),
+            Cow::Owned(text) => {
+                let text = if is_first { text.trim_start().to_owned() } else { text };
+                Cow::Owned(if is_last { text.trim_end().to_owned() } else { text })
+            }
+        }
+    }
+}
+
+/// The scope is `user`, and the request names no user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoUser;
+
+fn feed_tool(feed: &mut Feed, tool: &Tool) {
+    match tool {
+        Tool::Function { name, description, parameters, strict } => {
+            feed.number(0);
+            feed.text(name);
+            feed.optional(description.as_deref(), Feed::text);
+            feed.optional(parameters.as_ref(), Feed::json);
+            feed.optional(*strict, |feed, yes| feed.number(u64::from(yes)));
+        }
+        Tool::Other(value) => {
+            feed.number(1);
+            feed.json(value);
+        }
+    }
+}
+
+fn feed_tool_choice(feed: &mut Feed, choice: &ToolChoice) {
+    match choice {
+        ToolChoice::Auto => feed.number(0),
+        ToolChoice::None => feed.number(1),
+        ToolChoice::Required => feed.number(2),
+        ToolChoice::Function(name) => {
+            feed.number(3);
+            feed.text(name);
+        }
+        ToolChoice::Other(value) => {
+            feed.number(4);
+            feed.json(value);
+        }
+    }
+}
+
+fn feed_output_format(feed: &mut Feed, format: &OutputFormat) {
+    match format {
+        OutputFormat::Text => feed.number(0),
+        OutputFormat::JsonObject => feed.number(1),
+        OutputFormat::JsonSchema(schema) => {
+            feed.number(2);
+            feed.json(schema);
+        }
+        OutputFormat::Other(value) => {
+            feed.number(3);
+            feed.json(value);
+        }
+    }
+}
+
+fn feed_sampling(feed: &mut Feed, sampling: &Sampling) {
+    let Sampling {
+        temperature,
+        top_p,
+        presence_penalty,
+        frequency_penalty,
+        seed,
+        stop,
+        n,
+        logit_bias,
+        logprobs,
+        reasoning_effort,
+        verbosity,
+    } = sampling;
+    for number in [temperature, top_p, presence_penalty, frequency_penalty] {
+        // Adding zero turns -0.0 into 0.0, which JSON writers disagree about.
+        feed.optional(*number, |feed, number| feed.number((number + 0.0).to_bits()));
+    }
+    feed.optional(*seed, |feed, seed| feed.number(seed.cast_unsigned()));
+    feed.list(stop, |feed, stop| feed.text(stop));
+    feed.optional(*n, |feed, n| feed.number(u64::from(n)));
+    feed.optional(logit_bias.as_ref(), Feed::json);
+    feed.optional(*logprobs, |feed, n| feed.number(u64::from(n)));
+    feed.optional(reasoning_effort.as_deref(), Feed::text);
+    feed.optional(verbosity.as_deref(), Feed::text);
+}
+
+/// Returns the text in NFC. Never NFKC, which would make different texts equal ("x²" and "x2").
+fn nfc(text: &str) -> Cow<'_, str> {
+    match is_nfc_quick(text.chars()) {
+        IsNormalized::Yes => Cow::Borrowed(text),
+        IsNormalized::No | IsNormalized::Maybe => Cow::Owned(text.nfc().collect()),
+    }
+}
+
+/// A hasher that takes fields, each behind its length or count.
+struct Feed(Hasher);
+
+impl Feed {
+    fn new(domain: &LazyLock<Hasher>) -> Self {
+        Self(Hasher::clone(domain))
+    }
+
+    fn number(&mut self, number: u64) {
+        self.0.update(&number.to_le_bytes());
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.number(bytes.len() as u64);
+        self.0.update(bytes);
+    }
+
+    fn text(&mut self, text: &str) {
+        self.bytes(text.as_bytes());
+    }
+
+    fn optional<T>(&mut self, value: Option<T>, feed: impl FnOnce(&mut Self, T)) {
+        self.number(u64::from(value.is_some()));
+        if let Some(value) = value {
+            feed(self, value);
+        }
+    }
+
+    fn list<T>(&mut self, items: &[T], mut feed: impl FnMut(&mut Self, &T)) {
+        self.number(items.len() as u64);
+        for item in items {
+            feed(self, item);
+        }
+    }
+
+    /// Feeds JSON in its canonical form (RFC 8785): key order and number spelling do not matter.
+    fn json(&mut self, value: &Value) {
+        let canonical = serde_json_canonicalizer::to_vec(value)
+            .expect("a parsed JSON value has finite numbers and text keys, so it has a canonical form");
+        self.bytes(&canonical);
+    }
+
+    fn object(&mut self, fields: &Map<String, Value>) {
+        self.number(fields.len() as u64);
+        let mut sorted: Vec<_> = fields.iter().collect();
+        sorted.sort_unstable_by_key(|(field, _)| *field);
+        for (field, value) in sorted {
+            self.text(field);
+            self.json(value);
+        }
+    }
+
+    fn finish(self) -> [u8; 32] {
+        *self.0.finalize().as_bytes()
+    }
+}

@@ -1,0 +1,177 @@
+//! `[cache]` and `[cache.semantic]`: what is kept, for how long, and when it is served.
+
+use serde::{Deserialize, Deserializer, de::Error};
+
+/// The cache, for every route that does not say otherwise.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CacheConfig {
+    /// How much of the cache is used. Default `semantic`. A request may only narrow it.
+    pub mode: CacheMode,
+    /// Seconds an answer stays fresh. Default 86,400 (a day). 1 to 31,536,000.
+    pub ttl_seconds: u64,
+    /// Seconds an answer to a prompt about now ("today", "latest") stays fresh. Default 300.
+    pub volatile_ttl_seconds: u64,
+    /// Seconds an expired answer is kept for the time when no provider answers. Default 604,800 (a week).
+    pub stale_if_error_seconds: u64,
+    /// Bytes that the memory tier may hold. Default 256 MiB.
+    pub memory_capacity_bytes: u64,
+    /// Bytes that the store may hold; beyond it what saves least is evicted. Default 10 GiB.
+    pub store_capacity_bytes: u64,
+    /// With whom answers are shared. Default `tenant`. With `user`, a request that names no user is not cached.
+    pub scope: Scope,
+    /// Patterns to take out of system and developer texts before they are keyed, such as a timestamp that would make
+    /// every request a stranger to all others. Never applied to what users say. Default none.
+    pub ignore_in_key: Vec<Pattern>,
+    /// The highest temperature whose answers are stored. Default: any.
+    pub max_temperature: Option<f64>,
+    /// Whether answers that call tools are stored, for equal requests only. Default `false`.
+    pub store_tool_calls: bool,
+    pub semantic: SemanticConfig,
+}
+
+impl Default for CacheConfig {
+    fn default() -> Self {
+        Self {
+            mode: CacheMode::Semantic,
+            ttl_seconds: 86_400,
+            volatile_ttl_seconds: 300,
+            stale_if_error_seconds: 604_800,
+            memory_capacity_bytes: 256 << 20,
+            store_capacity_bytes: 10 << 30,
+            scope: Scope::Tenant,
+            ignore_in_key: Vec::new(),
+            max_temperature: None,
+            store_tool_calls: false,
+            semantic: SemanticConfig::default(),
+        }
+    }
+}
+
+/// How much of the cache is used; ordered from nothing to everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CacheMode {
+    Off,
+    /// Equal requests only.
+    Exact,
+    /// Equal requests, then similar ones.
+    Semantic,
+}
+
+/// With whom an answer may be shared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// With everybody of the tenant.
+    #[default]
+    Tenant,
+    /// With the same end user only.
+    User,
+}
+
+/// A regular expression that compiled.
+#[derive(Clone, Debug)]
+pub struct Pattern(pub regex::Regex);
+
+impl<'de> Deserialize<'de> for Pattern {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        regex::Regex::new(&text).map(Self).map_err(D::Error::custom)
+    }
+}
+
+/// When a similar request may be answered.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SemanticConfig {
+    /// The lowest cosine similarity that is served, in (0, 1]. Default: the embedding model's own.
+    pub similarity_threshold: Option<f32>,
+    /// How many neighbours are looked at, 1 to 100. Default 5.
+    pub candidates: usize,
+    /// Milliseconds for embedding, search and decision together; then it is a miss. Default 50.
+    pub budget_ms: u64,
+    /// The guards that may refuse a neighbour. Default all.
+    pub guards: Vec<GuardName>,
+}
+
+impl Default for SemanticConfig {
+    fn default() -> Self {
+        Self { similarity_threshold: None, candidates: 5, budget_ms: 50, guards: GuardName::ALL.to_vec() }
+    }
+}
+
+/// A layer of the semantic decision that can be switched off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GuardName {
+    Payload,
+    Numbers,
+    Negation,
+    Code,
+}
+
+impl GuardName {
+    /// Every guard.
+    pub const ALL: [Self; 4] = [Self::Payload, Self::Numbers, Self::Negation, Self::Code];
+}
+
+/// `[routes.cache]`: what one route does differently.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CacheOverrides {
+    pub mode: Option<CacheMode>,
+    pub ttl_seconds: Option<u64>,
+    pub volatile_ttl_seconds: Option<u64>,
+    pub stale_if_error_seconds: Option<u64>,
+    pub scope: Option<Scope>,
+    pub ignore_in_key: Option<Vec<Pattern>>,
+    pub max_temperature: Option<f64>,
+    pub store_tool_calls: Option<bool>,
+    pub semantic: SemanticOverrides,
+}
+
+/// `[routes.cache.semantic]`: what one route does differently.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SemanticOverrides {
+    pub similarity_threshold: Option<f32>,
+    pub candidates: Option<usize>,
+    pub budget_ms: Option<u64>,
+    pub guards: Option<Vec<GuardName>>,
+}
+
+impl CacheConfig {
+    /// Returns these settings with a route's own put over them. Capacities belong to the whole cache.
+    pub fn overridden(&self, by: &CacheOverrides) -> Self {
+        let CacheOverrides {
+            mode,
+            ttl_seconds,
+            volatile_ttl_seconds,
+            stale_if_error_seconds,
+            scope,
+            ignore_in_key,
+            max_temperature,
+            store_tool_calls,
+            semantic,
+        } = by.clone();
+        Self {
+            mode: mode.unwrap_or(self.mode),
+            ttl_seconds: ttl_seconds.unwrap_or(self.ttl_seconds),
+            volatile_ttl_seconds: volatile_ttl_seconds.unwrap_or(self.volatile_ttl_seconds),
+            stale_if_error_seconds: stale_if_error_seconds.unwrap_or(self.stale_if_error_seconds),
+            memory_capacity_bytes: self.memory_capacity_bytes,
+            store_capacity_bytes: self.store_capacity_bytes,
+            scope: scope.unwrap_or(self.scope),
+            ignore_in_key: ignore_in_key.unwrap_or_else(|| self.ignore_in_key.clone()),
+            max_temperature: max_temperature.or(self.max_temperature),
+            store_tool_calls: store_tool_calls.unwrap_or(self.store_tool_calls),
+            semantic: SemanticConfig {
+                similarity_threshold: semantic.similarity_threshold.or(self.semantic.similarity_threshold),
+                candidates: semantic.candidates.unwrap_or(self.semantic.candidates),
+                budget_ms: semantic.budget_ms.unwrap_or(self.semantic.budget_ms),
+                guards: semantic.guards.unwrap_or_else(|| self.semantic.guards.clone()),
+            },
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! From file, environment and flags to one configuration: `refrain.toml`, then `REFRAIN__SECTION__KEY`, then flags.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use config::{File, FileFormat, Map};
+
+use super::{Config, Environment, ProviderConfig, ProviderKind, Secret};
+
+/// What the command line says; each wins over file and environment.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    pub config: Option<PathBuf>,
+    pub listen: Option<SocketAddr>,
+    pub admin_listen: Option<SocketAddr>,
+    pub data_dir: Option<PathBuf>,
+    pub models_dir: Option<PathBuf>,
+    /// The sandbox is the only upstream and takes any model name.
+    pub sandbox: bool,
+}
+
+/// Why there is no configuration; the message names the key, the file or the variable.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("no configuration file at {0}; pass an existing one with --config, or none at all")]
+    NoFile(PathBuf),
+    #[error("cannot read the configuration: {0}")]
+    Unreadable(#[from] config::ConfigError),
+    #[error("{origin}: {path}: {reason}")]
+    Invalid { origin: String, path: String, reason: String },
+}
+
+impl ConfigError {
+    pub(super) fn at(path: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Invalid { origin: "configuration".to_owned(), path: path.into(), reason: reason.into() }
+    }
+}
+
+/// Reads, merges and checks the configuration.
+///
+/// # Errors
+/// Names the file that cannot be read, or the key that is unknown, has the wrong type or an impossible value.
+pub fn load(flags: &Flags, environment: &Environment) -> Result<Config, ConfigError> {
+    let file = find_file(flags, environment)?;
+    let mut sources = config::Config::builder();
+    if let Some(file) = &file {
+        sources = sources.add_source(File::from(file.as_path()).format(FileFormat::Toml));
+    }
+    let variables: Map<String, String> =
+        environment.all().iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+    sources = sources.add_source(
+        config::Environment::with_prefix("REFRAIN")
+            .prefix_separator("__")
+            .separator("__")
+            .try_parsing(true)
+            .source(Some(variables)),
+    );
+    let mut config: Config = serde_path_to_error::deserialize(sources.build()?).map_err(|error| {
+        let origin = file.as_deref().map_or("environment".to_owned(), |file| file.display().to_string());
+        ConfigError::Invalid {
+            origin,
+            path: error.path().to_string(),
+            reason: error.into_inner().to_string(),
+        }
+    })?;
+
+    let folder = file.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).to_owned();
+    place(&mut config, flags, &folder);
+    read_environment(&mut config, flags, environment)?;
+    super::validate::validate(&config)?;
+    Ok(config)
+}
+
+fn find_file(flags: &Flags, environment: &Environment) -> Result<Option<PathBuf>, ConfigError> {
+    let named = flags.config.clone().or_else(|| environment.get("REFRAIN_CONFIG").map(PathBuf::from));
+    match named {
+        Some(path) if path.is_file() => Ok(Some(path)),
+        Some(path) => Err(ConfigError::NoFile(path)),
+        None => Ok(Some(PathBuf::from("refrain.toml")).filter(|path| path.is_file())),
+    }
+}
+
+/// Puts the flags over the file, and relative paths of the file into its folder.
+fn place(config: &mut Config, flags: &Flags, folder: &Path) {
+    config.data_dir = flags.data_dir.clone().unwrap_or_else(|| folder.join(&config.data_dir));
+    config.models_dir =
+        flags.models_dir.clone().or_else(|| config.models_dir.take().map(|path| folder.join(path)));
+    config.server.listen = flags.listen.unwrap_or(config.server.listen);
+    config.server.admin_listen = flags.admin_listen.unwrap_or(config.server.admin_listen);
+    let url = match config.store.url.take() {
+        Some(url) => match url.expose().strip_prefix("sqlite://") {
+            Some(path) => sqlite_url(&folder.join(path)),
+            None => url,
+        },
+        None => sqlite_url(&config.data_dir.join("refrain.db")),
+    };
+    config.store.url = Some(url);
+}
+
+fn sqlite_url(path: &Path) -> Secret {
+    Secret::new(format!("sqlite://{}", path.display()))
+}
+
+fn read_environment(
+    config: &mut Config,
+    flags: &Flags,
+    environment: &Environment,
+) -> Result<(), ConfigError> {
+    config.default_model = environment.get("REFRAIN_MODEL").map(str::to_owned);
+    config.auth.environment_key = environment.secret("REFRAIN_API_KEY");
+    if flags.sandbox {
+        config.providers = vec![ProviderConfig::named("sandbox", ProviderKind::Sandbox)];
+        config.routes.clear();
+        return Ok(());
+    }
+    if config.providers.is_empty() {
+        (config.providers, config.notices) = environment.providers();
+        return Ok(());
+    }
+    for (at, provider) in config.providers.iter_mut().enumerate() {
+        if provider.kind == ProviderKind::OpenAi {
+            provider.api_key_env.get_or_insert_with(|| "OPENAI_API_KEY".to_owned());
+        }
+        let Some(variable) = &provider.api_key_env else { continue };
+        provider.api_key = environment.secret(variable);
+        if provider.api_key.is_none() {
+            return Err(ConfigError::at(
+                format!("providers[{at}].api_key_env"),
+                format!("the variable {variable} with the key of `{}` is not set", provider.name),
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load_text(text: &str, environment: &Environment) -> Result<Config, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("refrain.toml");
+        std::fs::write(&path, text).unwrap();
+        load(&Flags { config: Some(path), ..Flags::default() }, environment)
+    }
+
+    fn refusal(text: &str) -> String {
+        load_text(text, &Environment::default()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_empty_file_is_a_configuration() {
+        let config = load_text("", &Environment::default()).unwrap();
+        assert_eq!(config.cache.ttl_seconds, 86_400);
+        assert!(config.store.url.unwrap().expose().ends_with("data/refrain.db"));
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_path() {
+        for (text, path) in [
+            ("colour = 1", "colour"),
+            ("[cache]\nttl_secondz = 1", "cache.ttl_secondz"),
+            ("[cache.semantic]\nfoo = 1", "cache.semantic.foo"),
+            ("[[routes]]\nmodel = \"m\"\nchain = []\n[routes.cache]\nbar = 1", "routes[0].cache.bar"),
+        ] {
+            let message = refusal(text);
+            assert!(message.contains(path), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_type_or_value_is_refused_with_its_path() {
+        for (text, path) in [
+            ("[cache]\nttl_seconds = \"soon\"", "cache.ttl_seconds"),
+            ("[cache]\nttl_seconds = 0", "cache.ttl_seconds"),
+            ("[cache.semantic]\nsimilarity_threshold = 1.5", "cache.semantic.similarity_threshold"),
+            ("[server]\nlisten = \"0.0.0.0:1\"", "server.listen"),
+            ("[[routes]]\nmodel = \"m\"\nchain = [\"nobody/x\"]", "routes[0].chain"),
+            ("[[providers]]\nname = \"o\"\nkind = \"openai\"", "OPENAI_API_KEY"),
+        ] {
+            let message = refusal(text);
+            assert!(message.contains(path), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_variable_wins_over_the_file_and_a_flag_over_both() {
+        let environment = Environment::from([
+            ("REFRAIN__CACHE__TTL_SECONDS", "60"),
+            ("REFRAIN__DATA_DIR", "elsewhere"),
+            ("REFRAIN__EMBEDDING__THREADS", "2"),
+        ]);
+        let config = load_text("[cache]\nttl_seconds = 5", &environment).unwrap();
+        assert_eq!(config.cache.ttl_seconds, 60);
+        assert_eq!(config.embedding.threads, Some(2));
+
+        let flags = Flags { data_dir: Some("chosen".into()), ..Flags::default() };
+        let config = load(&flags, &environment).unwrap();
+        assert_eq!(config.data_dir, PathBuf::from("chosen"));
+    }
+
+    #[test]
+    fn keys_in_the_environment_make_upstreams_in_order_of_preference() {
+        let environment = Environment::from([
+            ("OPENROUTER_API_KEY", "b"),
+            ("OPENAI_API_KEY", "a"),
+            ("OPENAI_BASE_URL", "http://127.0.0.1:9/v1"),
+            ("GEMINI_API_KEY", "c"),
+        ]);
+        let config = load(&Flags::default(), &environment).unwrap();
+        let names: Vec<_> = config.providers.iter().map(|provider| provider.name.as_str()).collect();
+        assert_eq!(names, ["openai", "openrouter"]);
+        assert_eq!(config.providers[0].base_url.as_deref(), Some("http://127.0.0.1:9/v1"));
+        assert!(config.notices[0].contains("GEMINI_API_KEY"));
+        assert!(!format!("{config:?}").contains("\"a\""));
+    }
+
+    #[test]
+    fn the_sandbox_is_alone_when_asked_for() {
+        let environment = Environment::from([("OPENAI_API_KEY", "a")]);
+        let config = load(&Flags { sandbox: true, ..Flags::default() }, &environment).unwrap();
+        assert_eq!(config.providers.len(), 1);
+        assert_eq!(config.providers[0].kind, ProviderKind::Sandbox);
+    }
+}

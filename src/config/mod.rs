@@ -1,0 +1,76 @@
+//! What did the operator decide?
+//!
+//! Plain data, one struct per concern, that imports nothing of ours. Every key has a default that runs; an unknown
+//! key is an error that names its path. This is the only folder that reads the environment.
+
+mod auth;
+mod cache;
+mod environment;
+mod load;
+mod providers;
+mod routes;
+mod secret;
+mod server;
+mod storage;
+mod validate;
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+pub use auth::{AuthConfig, KeyConfig, KeyScope, Sha256Hex, Stamp};
+pub use cache::{CacheConfig, CacheMode, CacheOverrides, GuardName, Pattern, Scope, SemanticConfig};
+pub use environment::Environment;
+pub use load::{ConfigError, Flags, load};
+pub use providers::{ModelConfig, ProviderConfig, ProviderKind, SandboxConfig, Timeouts};
+pub use routes::RouteConfig;
+pub use secret::Secret;
+pub use server::{OnDisconnect, ServerConfig};
+pub use storage::{EmbeddingConfig, IndexConfig, IndexKind, StoreConfig};
+
+/// The whole configuration.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where the store, the embedded index and the lock file live. Default `data`, relative to the configuration
+    /// file's folder.
+    pub data_dir: PathBuf,
+    /// Where models and the ONNX Runtime lie. Default: `models` beside the binary, else `models` in the working folder.
+    pub models_dir: Option<PathBuf>,
+    pub server: ServerConfig,
+    pub auth: AuthConfig,
+    pub cache: CacheConfig,
+    pub embedding: EmbeddingConfig,
+    pub index: IndexConfig,
+    pub store: StoreConfig,
+    /// The upstreams. Without any, those whose key variable is set are made up from the environment.
+    pub providers: Vec<ProviderConfig>,
+    /// Model names of our own, each a chain of upstreams.
+    pub routes: Vec<RouteConfig>,
+    /// The model that a request without one means where no route is called `default`: `REFRAIN_MODEL`.
+    #[serde(skip)]
+    pub default_model: Option<String>,
+    /// What the operator should hear at start, such as a key variable of a vendor that is not built yet.
+    #[serde(skip)]
+    pub notices: Vec<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("data"),
+            models_dir: None,
+            server: ServerConfig::default(),
+            auth: AuthConfig::default(),
+            cache: CacheConfig::default(),
+            embedding: EmbeddingConfig::default(),
+            index: IndexConfig::default(),
+            store: StoreConfig::default(),
+            providers: Vec::new(),
+            routes: Vec::new(),
+            default_model: None,
+            notices: Vec::new(),
+        }
+    }
+}
+pub use validate::TTL_SECONDS;

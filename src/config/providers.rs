@@ -1,0 +1,118 @@
+//! `[[providers]]`: the upstreams.
+
+use serde::Deserialize;
+
+use super::Secret;
+
+/// One upstream: a vendor's protocol at an address, with a key.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProviderConfig {
+    /// The first half of the upstream's model names, as in `openai/gpt-4o-mini`.
+    pub name: String,
+    pub kind: ProviderKind,
+    /// Where it answers, with the version's path (`https://api.openai.com/v1`). Default: the vendor's own address;
+    /// required for `openai_compatible`.
+    #[serde(default)]
+    pub base_url: Option<String>,
+    /// The environment variable that holds the key. Default: the vendor's usual one; none for `openai_compatible`.
+    #[serde(default)]
+    pub api_key_env: Option<String>,
+    /// The key itself, read from the variable when the configuration is loaded.
+    #[serde(skip)]
+    pub api_key: Option<Secret>,
+    /// The models it may be asked for. Default: any.
+    #[serde(default)]
+    pub models: Option<Vec<ModelConfig>>,
+    #[serde(default)]
+    pub timeouts: Timeouts,
+    /// How the sandbox behaves; only for `kind = "sandbox"`.
+    #[serde(default)]
+    pub sandbox: SandboxConfig,
+}
+
+/// The protocol an upstream speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProviderKind {
+    #[serde(rename = "openai")]
+    OpenAi,
+    /// Any server that speaks OpenAI's Chat Completions: vLLM, Ollama's `/v1`, llama.cpp, …
+    #[serde(rename = "openai_compatible")]
+    OpenAiCompatible,
+    /// Answers in this process with text made from the prompt.
+    Sandbox,
+}
+
+/// A model of an upstream: a name, or a table with what is known of it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "ModelSpelling")]
+pub struct ModelConfig {
+    pub name: String,
+    /// Whether it can stream. Default `true`; where it cannot it is asked for whole answers.
+    pub stream: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a model's name, or a table with `name` and `stream`")]
+enum ModelSpelling {
+    Name(String),
+    #[serde(rename_all = "snake_case")]
+    Table(ModelTable),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ModelTable {
+    name: String,
+    #[serde(default = "yes")]
+    stream: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+impl From<ModelSpelling> for ModelConfig {
+    fn from(spelling: ModelSpelling) -> Self {
+        match spelling {
+            ModelSpelling::Name(name) => Self { name, stream: true },
+            ModelSpelling::Table(ModelTable { name, stream }) => Self { name, stream },
+        }
+    }
+}
+
+/// How long an upstream may be silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Timeouts {
+    /// Milliseconds to connect. Default 5,000.
+    pub connect_ms: u64,
+    /// Milliseconds to the first token while another upstream is left in the chain; the last one has until the
+    /// deadline. Default 10,000.
+    pub first_token_ms: u64,
+    /// Milliseconds between tokens; comments and pings do not count as tokens. Default 15,000.
+    pub idle_ms: u64,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { connect_ms: 5_000, first_token_ms: 10_000, idle_ms: 15_000 }
+    }
+}
+
+/// How the sandbox behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SandboxConfig {
+    /// Milliseconds before it answers. Default 300.
+    pub latency_ms: u64,
+    /// The share of requests it fails with 503, in [0, 1]. Default 0.
+    pub failure_rate: f64,
+}
+
+impl Default for SandboxConfig {
+    fn default() -> Self {
+        Self { latency_ms: 300, failure_rate: 0.0 }
+    }
+}

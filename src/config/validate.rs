@@ -1,0 +1,162 @@
+//! What the types cannot say: ranges, names that must be known, addresses that must not be called.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+
+use super::{CacheConfig, Config, ConfigError, ProviderConfig, ProviderKind};
+
+/// Seconds an answer may be asked to live, at most a year; requests are held to the same range.
+pub const TTL_SECONDS: RangeInclusive<u64> = 1..=31_536_000;
+
+pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
+    listeners(config)?;
+    cache("cache", &config.cache)?;
+    within("embedding.threads", config.embedding.threads.map(|n| n as u64), 1..=64)?;
+    within("embedding.queue", Some(config.embedding.queue as u64), 1..=65_536)?;
+    store(config)?;
+    let mut names = HashSet::new();
+    for (at, upstream) in config.providers.iter().enumerate() {
+        provider(&format!("providers[{at}]"), upstream)?;
+        if !names.insert(upstream.name.as_str()) {
+            return refuse(format!("providers[{at}].name"), format!("`{}` is there twice", upstream.name));
+        }
+    }
+    let mut aliases = HashSet::new();
+    for (at, route) in config.routes.iter().enumerate() {
+        if !aliases.insert(route.model.as_str()) {
+            return refuse(format!("routes[{at}].model"), format!("`{}` is there twice", route.model));
+        }
+        if route.chain.is_empty() {
+            return refuse(format!("routes[{at}].chain"), "name at least one `provider/model`");
+        }
+        for step in &route.chain {
+            match step.split_once('/') {
+                Some((name, model)) if names.contains(name) && !model.is_empty() => {}
+                _ => {
+                    let known: Vec<_> = config.providers.iter().map(|p| p.name.as_str()).collect();
+                    return refuse(
+                        format!("routes[{at}].chain"),
+                        format!(
+                            "`{step}` is not `provider/model` of a configured provider ({})",
+                            known.join(", ")
+                        ),
+                    );
+                }
+            }
+        }
+        cache(&format!("routes[{at}].cache"), &config.cache.overridden(&route.cache))?;
+    }
+    Ok(())
+}
+
+fn refuse<T>(path: impl Into<String>, reason: impl Into<String>) -> Result<T, ConfigError> {
+    Err(ConfigError::at(path, reason))
+}
+
+fn within(path: &str, value: Option<u64>, range: RangeInclusive<u64>) -> Result<(), ConfigError> {
+    match value {
+        Some(value) if !range.contains(&value) => {
+            refuse(path, format!("{value} is outside {} to {}", range.start(), range.end()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn listeners(config: &Config) -> Result<(), ConfigError> {
+    let server = &config.server;
+    within("server.max_body_bytes", Some(server.max_body_bytes as u64), 1_024..=1 << 30)?;
+    within("server.request_timeout_ms", Some(server.request_timeout_ms), 1..=86_400_000)?;
+    within("server.max_stream_seconds", Some(server.max_stream_seconds), 1..=86_400)?;
+    within("server.drain_timeout_ms", Some(server.drain_timeout_ms), 0..=3_600_000)?;
+    if config.auth.is_keyless() {
+        for (path, address) in
+            [("server.listen", server.listen), ("server.admin_listen", server.admin_listen)]
+        {
+            if !address.ip().is_loopback() {
+                return refuse(
+                    path,
+                    format!(
+                        "{address} is not loopback, and no key guards it; set REFRAIN_API_KEY, or add the \
+                         block that `refrain key new` prints"
+                    ),
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+fn cache(path: &str, cache: &CacheConfig) -> Result<(), ConfigError> {
+    within(&format!("{path}.ttl_seconds"), Some(cache.ttl_seconds), TTL_SECONDS)?;
+    within(&format!("{path}.volatile_ttl_seconds"), Some(cache.volatile_ttl_seconds), TTL_SECONDS)?;
+    within(&format!("{path}.stale_if_error_seconds"), Some(cache.stale_if_error_seconds), 0..=31_536_000)?;
+    within(&format!("{path}.semantic.candidates"), Some(cache.semantic.candidates as u64), 1..=100)?;
+    within(&format!("{path}.semantic.budget_ms"), Some(cache.semantic.budget_ms), 1..=60_000)?;
+    if let Some(threshold) = cache.semantic.similarity_threshold
+        && !(threshold > 0.0 && threshold <= 1.0)
+    {
+        return refuse(
+            format!("{path}.semantic.similarity_threshold"),
+            format!("{threshold} is outside (0, 1]"),
+        );
+    }
+    Ok(())
+}
+
+fn store(config: &Config) -> Result<(), ConfigError> {
+    let url = config.store.url.as_ref().map_or("", |url| url.expose());
+    // The value may hold a password: the message names the form, never the text.
+    if !["sqlite://", "postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
+        return refuse("store.url", "expected `sqlite://PATH` or `postgres://USER:PASSWORD@HOST/DATABASE`");
+    }
+    Ok(())
+}
+
+fn provider(path: &str, provider: &ProviderConfig) -> Result<(), ConfigError> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if provider.name.is_empty() || !provider.name.bytes().all(plain) {
+        return refuse(format!("{path}.name"), "expected letters, digits, `.`, `_` and `-`");
+    }
+    if !(0.0..=1.0).contains(&provider.sandbox.failure_rate) {
+        return refuse(format!("{path}.sandbox.failure_rate"), "expected a share in [0, 1]");
+    }
+    let timeouts = provider.timeouts;
+    for (name, value) in [
+        ("connect_ms", timeouts.connect_ms),
+        ("first_token_ms", timeouts.first_token_ms),
+        ("idle_ms", timeouts.idle_ms),
+    ] {
+        within(&format!("{path}.timeouts.{name}"), Some(value), 1..=3_600_000)?;
+    }
+    match (&provider.base_url, provider.kind) {
+        (Some(url), _) => base_url(&format!("{path}.base_url"), url),
+        (None, ProviderKind::OpenAiCompatible) => {
+            refuse(format!("{path}.base_url"), "an `openai_compatible` provider needs its address")
+        }
+        (None, ProviderKind::OpenAi | ProviderKind::Sandbox) => Ok(()),
+    }
+}
+
+/// The operator's word is taken, loopback and plain HTTP included; but a link-local address is where clouds keep
+/// their credentials, and no LLM answers there.
+fn base_url(path: &str, url: &str) -> Result<(), ConfigError> {
+    let Some(uri) = url.parse::<http::Uri>().ok().filter(|uri| uri.authority().is_some()) else {
+        return refuse(path, format!("`{url}` is not an address such as https://api.openai.com/v1"));
+    };
+    if !matches!(uri.scheme_str(), Some("http" | "https")) {
+        return refuse(path, "expected http:// or https://");
+    }
+    let host = uri.host().unwrap_or("").trim_matches(['[', ']']);
+    let is_link_local = match host.parse::<IpAddr>() {
+        Ok(IpAddr::V4(ip)) => ip.is_link_local(),
+        Ok(IpAddr::V6(ip)) => {
+            ip.is_unicast_link_local() || ip.to_ipv4_mapped().is_some_and(|ip| ip.is_link_local())
+        }
+        Err(_) => false,
+    };
+    if is_link_local {
+        return refuse(path, format!("{host} is link-local, where no provider is"));
+    }
+    Ok(())
+}
