@@ -7,6 +7,7 @@ mod directives;
 mod entry;
 mod identity;
 mod key;
+mod provenance;
 mod request;
 
 pub use answer::{Assembly, ChatResponse, Choice, Delta, FinishReason, Usage};
@@ -14,6 +15,7 @@ pub use directives::Directives;
 pub use entry::{Entry, UnixMillis};
 pub use identity::{EndUser, Fingerprint, ModelAlias, Namespace, Owner, Partition, TenantId};
 pub use key::{CANONICAL_VERSION, Key, KeyRules, NoUser, SemanticKey};
+pub use provenance::{Attempt, CacheStatus, Source, Tier, Timing};
 pub use request::{
     ChatRequest, Dialect, LimitSpelling, Message, OutputFormat, OutputLimit, Part, Role, Sampling, Tool,
     ToolCall, ToolChoice,

@@ -1,0 +1,76 @@
+//! What the gateway hands back: an answer and its provenance, or a reason why there is none.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::generation::LiveAnswer;
+use crate::chat::{Attempt, CacheStatus, ChatResponse, Fingerprint, Source, Tier, Timing};
+use crate::providers::ProviderError;
+
+/// An answer and where it came from.
+#[derive(Debug)]
+pub struct Outcome {
+    pub answer: Answer,
+    pub source: Source,
+    /// `None` for an answer from upstream.
+    pub tier: Option<Tier>,
+    /// The key of the request; `None` where it may not be cached and so has none.
+    pub key: Option<Fingerprint>,
+    /// The entry that answered, or that the answer became.
+    pub entry: Option<Fingerprint>,
+    /// Cosine similarity of a semantic hit.
+    pub similarity: Option<f32>,
+    pub cache_status: CacheStatus,
+    /// Seconds since the answer was made.
+    pub age_seconds: u64,
+    /// Seconds of freshness left; `None` where the answer was not stored, or that is not known yet.
+    pub ttl_seconds: Option<i64>,
+    /// The upstream that wrote the answer.
+    pub provider: String,
+    /// The model as the vendor names it.
+    pub model: String,
+    /// The calls made for this answer; empty for a hit.
+    pub attempts: Vec<Attempt>,
+    pub timing: Timing,
+}
+
+/// The answer itself.
+#[derive(Debug)]
+pub enum Answer {
+    Whole(Arc<ChatResponse>),
+    /// Still being written; its first piece has come.
+    Live(LiveAnswer),
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum GatewayError {
+    #[error("the model `{asked}` is not known here; known are: {}", known.join(", "))]
+    UnknownModel { asked: String, known: Vec<String> },
+    #[error(
+        "no provider is configured: set OPENAI_API_KEY or OPENROUTER_API_KEY, add [[providers]] to refrain.toml, \
+         or try `refrain serve --sandbox`"
+    )]
+    NoProvider,
+    #[error("nothing in the cache answers this request, and it asked for nothing else (only-if-cached)")]
+    OnlyIfCached,
+    #[error("no answer within {} ms", .0.as_millis())]
+    Deadline(Duration),
+    #[error("too many different requests are under way")]
+    Overloaded,
+    #[error("{}", .0.error)]
+    Upstream(Arc<UpstreamFailure>),
+    /// The task that worked on the answer is gone, by a panic or at shutdown.
+    #[error("the generation was interrupted")]
+    Interrupted,
+}
+
+/// The failure of every upstream that was asked.
+#[derive(Clone, Debug)]
+pub struct UpstreamFailure {
+    /// The one to report: the caller's own mistake where the first upstream saw one, else the last failure.
+    pub error: ProviderError,
+    pub attempts: Vec<Attempt>,
+    /// The earliest moment at which asking again may help, as far as the upstreams said.
+    pub retry_after: Option<Duration>,
+}
