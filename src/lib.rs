@@ -3,3 +3,4 @@
 pub mod chat;
 pub mod config;
 pub mod single_flight;
+pub mod telemetry;

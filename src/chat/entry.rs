@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{ChatRequest, ChatResponse, EndUser, Fingerprint, ModelAlias, Namespace, TenantId};
+use super::{
+    ChatRequest, ChatResponse, EndUser, Fingerprint, ModelAlias, Namespace, OwnerNames, TenantId,
+};
 
 /// A moment in milliseconds since the Unix epoch, on the wall clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,6 +50,11 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Returns the names that the entry's key was made with.
+    pub fn owner_names(&self) -> OwnerNames<'_> {
+        OwnerNames { tenant: &self.tenant, user: self.user.as_ref(), namespace: &self.namespace }
+    }
+
     /// Returns whether this answer is what a request with that output limit would have got.
     ///
     /// It is if the answer fits the limit; where nobody counted its tokens, if the limit is no tighter than the one

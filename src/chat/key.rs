@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
 use super::request::{ChatRequest, Message, OutputFormat, Part, Role, Sampling, Tool, ToolCall, ToolChoice};
-use super::{Directives, EndUser, Fingerprint, ModelAlias, Owner, Partition};
+use super::{EndUser, Fingerprint, ModelAlias, Namespace, Owner, Partition, TenantId};
 use crate::config::Scope;
 
 /// The version of everything in this file. A change that gives any request another key raises it; entries under an
@@ -81,19 +81,16 @@ impl KeyRules {
         &self,
         request: &ChatRequest,
         model: &ModelAlias,
-        user: Option<&EndUser>,
-        directives: &Directives,
+        owner: OwnerNames<'_>,
     ) -> Key {
         let last = request.last_prompt();
-        let mut owner = Feed::new(&OWNER);
-        owner.text(directives.tenant.as_str());
-        owner.optional(user, |feed, user| feed.text(user.as_str()));
-        let owner = Owner::from_bytes(owner.finish());
+        let namespace = owner.namespace;
+        let owner = owner.digest();
 
         let mut head = Feed::new(&HEAD);
         head.number(u64::from(CANONICAL_VERSION));
         head.bytes(owner.as_bytes());
-        head.text(directives.namespace.as_str());
+        head.text(namespace.as_str());
         head.text(model.as_str());
         self.feed_request(&mut head, request, last.is_some());
         let head = head.finish();
@@ -198,6 +195,25 @@ impl KeyRules {
                 Cow::Owned(if is_last { text.trim_end().to_owned() } else { text })
             }
         }
+    }
+}
+
+/// Whose request it is, and in which part of that cache.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnerNames<'a> {
+    pub tenant: &'a TenantId,
+    /// Named only where the scope is `user`.
+    pub user: Option<&'a EndUser>,
+    pub namespace: &'a Namespace,
+}
+
+impl OwnerNames<'_> {
+    /// The owner is who may see an answer; the namespace only divides what is theirs.
+    fn digest(&self) -> Owner {
+        let mut feed = Feed::new(&OWNER);
+        feed.text(self.tenant.as_str());
+        feed.optional(self.user, |feed, user| feed.text(user.as_str()));
+        Owner::from_bytes(feed.finish())
     }
 }
 

@@ -1,0 +1,154 @@
+//! From the name a caller asks for to the upstreams that answer under it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Upstream;
+use crate::chat::{KeyRules, ModelAlias};
+use crate::config::{CacheConfig, ProviderKind};
+
+/// Where a request goes, and how it is cached.
+#[derive(Debug)]
+pub struct Route {
+    /// The name that the cache knows the model by: a route's alias, else `provider/model`.
+    pub alias: ModelAlias,
+    /// The label in metrics: a configured name or `other`.
+    pub label: Arc<str>,
+    /// Whom to ask, first choice first; empty where no provider is configured at all.
+    pub chain: Vec<Step>,
+    pub key_rules: Arc<KeyRules>,
+    pub cache: Arc<CacheConfig>,
+}
+
+/// One upstream of a chain, and what it is to be asked for.
+#[derive(Clone, Debug)]
+pub struct Step {
+    pub upstream: Arc<Upstream>,
+    pub model: String,
+    /// Whether the caller named the model freely: it stands in no route and no list, so its absence upstream is the
+    /// caller's mistake and not ours.
+    pub is_free: bool,
+}
+
+impl Step {
+    /// Returns `provider/model`.
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.upstream.name, self.model)
+    }
+
+    /// Returns the model's label in metrics: its name where that is configured, else `other`.
+    pub fn model_label(&self) -> &str {
+        if self.is_free { "other" } else { &self.model }
+    }
+}
+
+/// The name means nothing here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownModel {
+    pub asked: String,
+    /// What may be asked for.
+    pub known: Vec<String>,
+}
+
+/// All names that mean something.
+#[derive(Debug)]
+pub struct Routes {
+    pub(super) aliases: HashMap<String, Arc<Route>>,
+    /// In the order of preference.
+    pub(super) upstreams: Vec<Arc<Upstream>>,
+    /// The model that a request without one means, where no route is called `default`.
+    pub(super) default_model: Option<String>,
+    /// The keys and the cache settings of every name that is not a route.
+    pub(super) key_rules: Arc<KeyRules>,
+    pub(super) cache: Arc<CacheConfig>,
+}
+
+/// The alias that a request without a model means.
+const DEFAULT_ALIAS: &str = "default";
+
+impl Routes {
+    /// Returns the route of a model name; `None` means the alias `default`.
+    ///
+    /// # Errors
+    /// [`UnknownModel`], naming what is known.
+    pub fn resolve(&self, asked: Option<&str>) -> Result<Arc<Route>, UnknownModel> {
+        let asked = asked.unwrap_or(DEFAULT_ALIAS);
+        if let Some(route) = self.aliases.get(asked) {
+            return Ok(Arc::clone(route));
+        }
+        let name = match (asked, &self.default_model) {
+            (DEFAULT_ALIAS, Some(model)) => model.as_str(),
+            _ => asked,
+        };
+        // The default model may itself be the name of a route.
+        if let Some(route) = self.aliases.get(name) {
+            return Ok(Arc::clone(route));
+        }
+        if self.upstreams.is_empty() {
+            return Ok(self.direct(ModelAlias::new(name), Vec::new()));
+        }
+        let step = self
+            .full_name(name)
+            .or_else(|| self.bare_name(name))
+            .ok_or_else(|| UnknownModel { asked: asked.to_owned(), known: self.names() })?;
+        Ok(self.direct(ModelAlias::new(step.name()), vec![step]))
+    }
+
+    /// Returns every name that may be asked for, with who answers; a provider that takes any model is `name/*`.
+    pub fn listed(&self) -> Vec<(String, String)> {
+        let mut aliases: Vec<_> =
+            self.aliases.keys().map(|alias| (alias.clone(), "refrain".to_owned())).collect();
+        aliases.sort();
+        for upstream in &self.upstreams {
+            let owner = &upstream.name;
+            match &upstream.models {
+                None => aliases.push((format!("{owner}/*"), owner.clone())),
+                Some(models) => aliases
+                    .extend(models.iter().map(|model| (format!("{owner}/{}", model.name), owner.clone()))),
+            }
+        }
+        aliases
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.listed().into_iter().map(|(name, _)| name).collect()
+    }
+
+    fn direct(&self, alias: ModelAlias, chain: Vec<Step>) -> Arc<Route> {
+        Arc::new(Route {
+            alias,
+            label: Arc::from("other"),
+            chain,
+            key_rules: Arc::clone(&self.key_rules),
+            cache: Arc::clone(&self.cache),
+        })
+    }
+
+    /// `provider/model`.
+    fn full_name(&self, name: &str) -> Option<Step> {
+        let (provider, model) = name.split_once('/')?;
+        let upstream = self.upstreams.iter().find(|upstream| upstream.name == provider)?;
+        upstream.step(model)
+    }
+
+    /// A name without its provider: of the only one, else of the one that lists it, else of the vendor whose models
+    /// are called so.
+    fn bare_name(&self, name: &str) -> Option<Step> {
+        if let [only] = self.upstreams.as_slice() {
+            return only.step(name);
+        }
+        let lists = |upstream: &&Arc<Upstream>| upstream.lists(name);
+        let vendor = |upstream: &&Arc<Upstream>| {
+            upstream.models.is_none() && vendor_of(name) == Some(upstream.kind)
+        };
+        let found = self.upstreams.iter().find(lists).or_else(|| self.upstreams.iter().find(vendor));
+        found.and_then(|upstream| upstream.step(name))
+    }
+}
+
+/// Returns whose models have names like this.
+fn vendor_of(model: &str) -> Option<ProviderKind> {
+    let is_reasoning_series =
+        model.strip_prefix('o').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    (model.starts_with("gpt-") || is_reasoning_series).then_some(ProviderKind::OpenAi)
+}
