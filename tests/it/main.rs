@@ -1,0 +1,4 @@
+//! The tests that need real parts: servers, databases, sockets, models.
+
+mod index;
+mod support;
