@@ -35,26 +35,30 @@ impl Collection {
     ///
     /// One of another dimension is refused and left alone: it is somebody else's.
     pub async fn ensure(&self, limit: Duration) -> Result<bool, IndexError> {
-        match self.bounded(limit, self.client.collection_info(&self.name)).await {
-            Ok(found) => {
-                let actual = dimension(&found);
-                if actual != Some(self.dimension) {
-                    return Err(IndexError::WrongDimension {
-                        expected: actual.unwrap_or(0),
-                        actual: self.dimension,
-                    });
-                }
-                self.ensure_fields(limit).await?;
-                Ok(false)
-            }
+        let made = match self.check_shape(limit).await {
             Err(IndexError::Missing(_)) => {
                 let vectors = VectorParamsBuilder::new(self.dimension as u64, Distance::Cosine);
                 let create = CreateCollectionBuilder::new(&self.name).vectors_config(vectors);
-                self.bounded(limit, self.client.create_collection(create)).await?;
-                self.ensure_fields(limit).await?;
-                Ok(true)
+                if let Err(refused) = self.bounded(limit, self.client.create_collection(create)).await {
+                    // Another replica may have made it in between.
+                    self.check_shape(limit).await.map_err(|_| refused)?;
+                }
+                true
             }
-            Err(error) => Err(error),
+            found => found.map(|()| false)?,
+        };
+        self.ensure_fields(limit).await?;
+        Ok(made)
+    }
+
+    async fn check_shape(&self, limit: Duration) -> Result<(), IndexError> {
+        let found = self.bounded(limit, self.client.collection_info(&self.name)).await?;
+        match dimension(&found) {
+            Some(dimension) if dimension == self.dimension => Ok(()),
+            other => Err(IndexError::WrongDimension {
+                expected: other.unwrap_or_default(),
+                actual: self.dimension,
+            }),
         }
     }
 
@@ -100,6 +104,9 @@ impl Collection {
     }
 
     pub async fn remove(&self, keys: &[Fingerprint], limit: Duration) -> Result<(), IndexError> {
+        if keys.is_empty() {
+            return Ok(()); // the server refuses an empty list
+        }
         let ids = keys.iter().map(|key| PointId::from(Point::id(key).to_string())).collect();
         let request = DeletePointsBuilder::new(&self.name).points(PointsIdsList { ids }).wait(true);
         self.bounded(limit, self.client.delete_points(request)).await.map(|_| ())

@@ -77,6 +77,9 @@ impl Shard {
     }
 
     pub fn remove(&self, keys: &[Fingerprint]) -> Result<(), IndexError> {
+        if keys.is_empty() {
+            return Ok(());
+        }
         let ids = keys.iter().map(|key| PointId::Uuid(Point::id(key))).collect();
         let operation = UpdateOperation::PointOperation(PointOperations::DeletePoints { ids });
         self.inner().update(operation).map_err(failed)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use qdrant_client::Qdrant;
 use qdrant_client::qdrant::{Filter, PointsSelector, points_selector::PointsSelectorOneOf};
 use rand::rngs::StdRng;
@@ -22,7 +23,8 @@ use crate::support::qdrant_server::QdrantServer;
 
 const DIMENSION: usize = 16;
 const NOW_MS: i64 = 1_800_000_000_000;
-const SEARCH_TIMEOUT: Duration = Duration::from_millis(150);
+/// Generous, since a test machine may be busy; the tests of slowness set their own.
+const SEARCH_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_embedded_index_keeps_the_contract() {
@@ -34,7 +36,7 @@ async fn the_embedded_index_keeps_the_contract() {
 async fn the_server_keeps_the_contract() {
     let server = QdrantServer::start().await;
     keeps_the_contract(async || {
-        let index = on(&server, DIMENSION);
+        let index = on(&server);
         index.status().await.unwrap();
         Arc::new(index) as _
     })
@@ -61,7 +63,7 @@ async fn nearest_come_first(index: &dyn VectorIndex) {
     index.upsert(points.to_vec()).await.unwrap();
 
     let found = index.search(search(&vector(&[1.0, 0.0]))).await.unwrap();
-    assert_eq!(keys(&found), [key(1), key(2), key(3)], "a similarity of -1 is below the floor of 0");
+    assert_eq!(keys(&found), [key(1), key(2), key(3)], "a similarity of -1 is below the floor of -0.5");
     for (neighbour, similarity) in found.iter().zip([1.0, 0.6, 0.0]) {
         assert!(
             (neighbour.similarity - similarity).abs() < 1e-6,
@@ -217,7 +219,6 @@ async fn a_rotation_loses_nothing_while_writes_go_on() {
     index.fill(Fill::Begin).await.unwrap();
     index.fill(Fill::Commit).await.unwrap();
 
-    // The store in the background: what the index should hold.
     let points = random_points(4_000);
     let (kept, dead) = points.split_at(1_500);
     index.upsert(points.clone()).await.unwrap();
@@ -303,13 +304,13 @@ async fn folders_of_earlier_processes_are_removed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_down_at_start_costs_no_search_anything() {
     let mut server = QdrantServer::prepare();
-    let index = on(&server, DIMENSION);
+    let index = on(&server);
     let near = vector(&[1.0, 0.0]);
     let fails_at_once = async || {
         let begun = Instant::now();
         let error = index.search(search(&near)).await.unwrap_err();
         assert_eq!(error.kind(), "unavailable");
-        assert!(begun.elapsed() < SEARCH_TIMEOUT / 3, "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < SEARCH_TIMEOUT / 5, "{:?}", begun.elapsed());
     };
     fails_at_once().await;
     assert_eq!(index.status().await.unwrap_err().kind(), "unavailable");
@@ -326,7 +327,7 @@ async fn a_server_that_is_down_at_start_costs_no_search_anything() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_restarts_is_found_again_with_its_points() {
     let mut server = QdrantServer::start().await;
-    let index = on(&server, DIMENSION);
+    let index = on(&server);
     index.fill(Fill::Begin).await.unwrap();
     index.fill(Fill::Points(vec![point(1, &[1.0, 0.0])])).await.unwrap();
     index.fill(Fill::Commit).await.unwrap();
@@ -343,8 +344,9 @@ async fn a_server_that_restarts_is_found_again_with_its_points() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hung_server_is_given_up_in_time_and_taken_back() {
+    const LIMIT: Duration = Duration::from_millis(150);
     let server = QdrantServer::start().await;
-    let index = on(&server, DIMENSION);
+    let index = ServerIndex::new(ServerSettings { search_timeout: LIMIT, ..settings(&server) }).unwrap();
     index.fill(Fill::Begin).await.unwrap();
     index.fill(Fill::Points(vec![point(1, &[1.0, 0.0])])).await.unwrap();
     index.fill(Fill::Commit).await.unwrap();
@@ -353,10 +355,10 @@ async fn a_hung_server_is_given_up_in_time_and_taken_back() {
     let near = vector(&[1.0, 0.0]);
     let begun = Instant::now();
     assert_eq!(index.search(search(&near)).await.unwrap_err().kind(), "timeout");
-    assert!(begun.elapsed() < SEARCH_TIMEOUT * 2, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < LIMIT * 3, "{:?}", begun.elapsed());
     let begun = Instant::now();
     assert_eq!(index.search(search(&near)).await.unwrap_err().kind(), "unavailable");
-    assert!(begun.elapsed() < SEARCH_TIMEOUT / 3, "nobody waits twice, but this took {:?}", begun.elapsed());
+    assert!(begun.elapsed() < LIMIT, "nobody waits twice, but this took {:?}", begun.elapsed());
 
     server.thaw();
     assert_eq!(reached(&index).await.wants_fill, None, "a slow server lost nothing");
@@ -366,7 +368,7 @@ async fn a_hung_server_is_given_up_in_time_and_taken_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_or_emptied_collection_is_noticed_and_made_again() {
     let server = QdrantServer::start().await;
-    let settings = settings(&server, DIMENSION);
+    let settings = settings(&server);
     let client = Qdrant::from_url(&settings.url).skip_compatibility_check().build().unwrap();
     let index = ServerIndex::new(settings.clone()).unwrap();
     let fill = async || {
@@ -408,24 +410,29 @@ async fn a_lost_or_emptied_collection_is_noticed_and_made_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collection_of_another_dimension_is_left_alone() {
     let server = QdrantServer::start().await;
-    let index = on(&server, DIMENSION);
-    index.upsert(vec![point(1, &[1.0, 0.0])]).await.unwrap();
-
-    let other = ServerIndex::new(ServerSettings { dimension: 8, ..settings(&server, DIMENSION) }).unwrap();
-    assert_eq!(other.status().await.unwrap().points, 0, "another collection name is another collection");
-    let mut same = settings(&server, DIMENSION);
-    let first = ServerIndex::new(same.clone()).unwrap();
+    let ours = settings(&server);
+    let first = ServerIndex::new(ours.clone()).unwrap();
     first.upsert(vec![point(1, &[1.0, 0.0])]).await.unwrap();
-    same.dimension = 8;
-    let second = ServerIndex::new(same).unwrap();
+
+    let second = ServerIndex::new(ServerSettings { dimension: DIMENSION / 2, ..ours }).unwrap();
     assert_eq!(second.status().await.unwrap_err().kind(), "wrong_dimension");
     assert_eq!(first.status().await.unwrap().points, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_that_start_together_share_a_collection() {
+    let server = QdrantServer::start().await;
+    let ours = settings(&server);
+    let replicas = [(); 4].map(|()| ServerIndex::new(ours.clone()).unwrap());
+    for status in join_all(replicas.iter().map(|replica| replica.status())).await {
+        assert_eq!(status.unwrap().points, 0);
+    }
 }
 
 #[tokio::test]
 async fn a_key_that_cannot_be_sent_is_refused_and_not_repeated() {
     let server = QdrantServer::prepare();
-    let settings = ServerSettings { api_key: Some("top\nsecret".into()), ..settings(&server, DIMENSION) };
+    let settings = ServerSettings { api_key: Some("top\nsecret".into()), ..settings(&server) };
     let error = ServerIndex::new(settings).err().unwrap();
     assert_eq!(error.kind(), "settings");
     assert!(!error.to_string().contains("secret"));
@@ -435,19 +442,19 @@ fn edge(folder: &TempDir) -> EdgeIndex {
     EdgeIndex::create(&folder.path().join("index"), DIMENSION).unwrap()
 }
 
-fn settings(server: &QdrantServer, dimension: usize) -> ServerSettings {
+fn settings(server: &QdrantServer) -> ServerSettings {
     ServerSettings {
         url: server.url(),
         api_key: None,
         collection: format!("refrain-{}", Uuid::new_v4()),
-        dimension,
+        dimension: DIMENSION,
         search_timeout: SEARCH_TIMEOUT,
         write_timeout: Duration::from_secs(10),
     }
 }
 
-fn on(server: &QdrantServer, dimension: usize) -> ServerIndex {
-    ServerIndex::new(settings(server, dimension)).unwrap()
+fn on(server: &QdrantServer) -> ServerIndex {
+    ServerIndex::new(settings(server)).unwrap()
 }
 
 async fn reached(index: &ServerIndex) -> Status {
