@@ -51,6 +51,14 @@ pub enum IndexError {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// The embedded index stops growing before the disk is full; removals and searches go on.
+    #[error("embedded index needs room: only {free_bytes} bytes are free at {}", .folder.display())]
+    DiskFull {
+        /// The folder in question.
+        folder: PathBuf,
+        /// What is left on its file system.
+        free_bytes: u64,
+    },
     /// Points of a fill, or its end, came without its beginning.
     #[error("no fill is under way")]
     NoFill,
@@ -70,6 +78,7 @@ impl IndexError {
             Self::Settings(_) => "settings",
             Self::Embedded(_) => "embedded",
             Self::Folder { .. } => "folder",
+            Self::DiskFull { .. } => "disk_full",
             Self::NoFill => "no_fill",
         }
     }

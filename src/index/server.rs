@@ -143,6 +143,7 @@ impl ServerIndex {
                 | IndexError::Settings(_)
                 | IndexError::Embedded(_)
                 | IndexError::Folder { .. }
+                | IndexError::DiskFull { .. }
                 | IndexError::NoFill => {}
             }
         }

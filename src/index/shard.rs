@@ -28,9 +28,14 @@ use crate::chat::Fingerprint;
 
 /// Points of one write operation: it holds the lock that searches need, so a large batch goes in small steps.
 const POINTS_PER_OPERATION: usize = 64;
+const KEYS_PER_OPERATION: usize = 256;
 
 /// The log's files are made at full size, so small ones keep a small index small; the default is 32 MiB.
 const LOG_FILE_BYTES: usize = 4 * 1024 * 1024;
+
+/// The shard writes through mapped sparse files, where a full disk is no error but a signal (`SIGBUS`) that ends the
+/// process. So it stops while this much is free; an operation takes less than 1 MiB.
+const DISK_FREE_BYTES_MIN: u64 = 64 * 1024 * 1024;
 
 pub(super) struct Shard {
     /// `None` only while it is being dropped.
@@ -44,6 +49,7 @@ impl Shard {
     pub fn create(folder: PathBuf, dimension: usize) -> Result<Self, IndexError> {
         fs::create_dir_all(&folder)
             .map_err(|source| IndexError::Folder { folder: folder.clone(), source })?;
+        check_room(&folder, DISK_FREE_BYTES_MIN)?;
         let config = EdgeConfig::builder()
             .vector(DEFAULT_VECTOR_NAME, EdgeVectorParams::builder(dimension, Distance::Cosine).build())
             .wal_options(WalOptions { segment_capacity: LOG_FILE_BYTES, ..WalOptions::default() })
@@ -69,6 +75,7 @@ impl Shard {
     pub fn upsert(&self, points: Vec<Point>) -> Result<(), IndexError> {
         let mut points = points.into_iter().map(point_struct).peekable();
         while points.peek().is_some() {
+            check_room(&self.folder, DISK_FREE_BYTES_MIN)?;
             let some = points.by_ref().take(POINTS_PER_OPERATION).map(Into::into).collect();
             let operation = PointOperations::UpsertPoints(PointInsertOperations::PointsList(some));
             self.inner().update(UpdateOperation::PointOperation(operation)).map_err(failed)?;
@@ -77,12 +84,12 @@ impl Shard {
     }
 
     pub fn remove(&self, keys: &[Fingerprint]) -> Result<(), IndexError> {
-        if keys.is_empty() {
-            return Ok(());
+        for some in keys.chunks(KEYS_PER_OPERATION) {
+            let ids = some.iter().map(|key| PointId::Uuid(Point::id(key))).collect();
+            let operation = UpdateOperation::PointOperation(PointOperations::DeletePoints { ids });
+            self.inner().update(operation).map_err(failed)?;
         }
-        let ids = keys.iter().map(|key| PointId::Uuid(Point::id(key))).collect();
-        let operation = UpdateOperation::PointOperation(PointOperations::DeletePoints { ids });
-        self.inner().update(operation).map_err(failed)
+        Ok(())
     }
 
     pub fn query(&self, query: Query) -> Result<Vec<Neighbour>, IndexError> {
@@ -201,6 +208,16 @@ pub(super) fn remove_folder(folder: &Path) {
     }
 }
 
+fn check_room(folder: &Path, free_bytes_min: u64) -> Result<(), IndexError> {
+    let disk = rustix::fs::statvfs(folder)
+        .map_err(|error| IndexError::Folder { folder: folder.to_owned(), source: error.into() })?;
+    let free_bytes = disk.f_bavail.saturating_mul(disk.f_frsize);
+    if free_bytes < free_bytes_min {
+        return Err(IndexError::DiskFull { folder: folder.to_owned(), free_bytes });
+    }
+    Ok(())
+}
+
 fn point_struct(point: Point) -> PointStruct {
     let mut payload = Map::new();
     payload.insert(field::KEY.into(), point.key.to_string().into());
@@ -247,4 +264,16 @@ fn allocated(folder: &Path) -> io::Result<u64> {
         total += if metadata.is_dir() { allocated(&entry.path())? } else { metadata.blocks() * BLOCK_BYTES };
     }
     Ok(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_without_room_is_an_error_and_not_a_signal() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(check_room(folder.path(), 0).is_ok());
+        assert_eq!(check_room(folder.path(), u64::MAX).unwrap_err().kind(), "disk_full");
+    }
 }

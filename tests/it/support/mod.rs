@@ -1,5 +1,6 @@
 //! Real parts that tests start, and wait for.
 
+pub mod points;
 pub mod qdrant_server;
 
 use std::time::{Duration, Instant};
