@@ -30,7 +30,7 @@ use crate::chat::Fingerprint;
 const DISK_PER_LIVE_MAX: u64 = 4;
 /// What a point needs beside its vector: the key, the partition, the owner, their indexes.
 const PAYLOAD_BYTES: u64 = 256;
-/// Below this a folder is never too large: the files of an empty shard already take some MiB.
+/// Below this a folder is not worth the work of a new one.
 const DISK_BYTES_FREE: u64 = 64 * 1024 * 1024;
 /// Below this, removed points are not worth a new folder.
 const REMOVED_POINTS_FREE: u64 = 1_000;
