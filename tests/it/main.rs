@@ -1,0 +1,6 @@
+//! The tests that need real parts: servers, databases, sockets, models.
+
+mod index;
+mod index_edge;
+mod index_server;
+mod support;
