@@ -1,3 +1,4 @@
 //! Refrain: a semantic response cache server.
 
+pub mod cache;
 pub mod chat;
