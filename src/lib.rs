@@ -2,3 +2,6 @@
 
 pub mod chat;
 pub mod config;
+pub mod providers;
+pub mod transport;
+pub mod wire;
