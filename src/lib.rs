@@ -1,3 +1,4 @@
 //! Refrain: a semantic response cache server.
 
 pub mod chat;
+pub mod embed;
