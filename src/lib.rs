@@ -1,17 +1,17 @@
 //! Refrain: a semantic response cache server.
 
-pub mod config;
-pub mod single_flight;
-pub mod telemetry;
+pub mod cache;
 pub mod chat;
+pub mod config;
 pub mod cost;
-pub mod quality;
-pub mod transport;
-pub mod wire;
 pub mod embed;
+pub mod gateway;
 pub mod index;
 pub mod providers;
-pub mod store;
-pub mod cache;
+pub mod quality;
 pub mod router;
-pub mod gateway;
+pub mod single_flight;
+pub mod store;
+pub mod telemetry;
+pub mod transport;
+pub mod wire;

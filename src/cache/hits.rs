@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use crate::chat::{Fingerprint, UnixMillis};
+use crate::store::Touch;
 
 /// Counts hits by entry, so that the store is told once in a while and not at every hit.
 #[derive(Debug, Default)]
@@ -25,9 +26,9 @@ impl HitLog {
         }
     }
 
-    /// Returns what was noted and begins anew: key, hits, last hit.
-    pub fn take(&self) -> Vec<(Fingerprint, u32, UnixMillis)> {
+    /// Returns what was noted and begins anew.
+    pub fn take(&self) -> Vec<Touch> {
         let noted = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        noted.into_iter().map(|(key, (hits, last))| (key, hits, last)).collect()
+        noted.into_iter().map(|(key, (hits, last_hit))| Touch { key, hits, last_hit }).collect()
     }
 }

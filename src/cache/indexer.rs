@@ -4,14 +4,15 @@
 //! fills it from the store when it is new, lost or bloated, removes points whose entries are gone, and makes the vectors
 //! that are missing: of entries written while the embedder was busy, and of all of them after a change of the model.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::{Cache, SemanticTier, point};
-use crate::index::{Fill, IndexError, Status, WantsFill};
-use crate::store::{StoreError, StoredPoint};
+use crate::index::{Fill, IndexError, Point, Status, WantsFill};
+use crate::store::{Cursor, StoreError, StoredPoint};
 
 /// The index's keeper.
 pub struct Indexer {
@@ -20,6 +21,8 @@ pub struct Indexer {
     /// Whether the index answered last time, so that a change is logged once and not every second.
     is_reachable: bool,
     has_warned_of_crowd: bool,
+    /// Where the look for missing vectors goes on.
+    looked_until: Cursor,
 }
 
 /// How often the index is asked how it stands.
@@ -32,7 +35,13 @@ const PAGE: u32 = 256;
 impl Indexer {
     /// Returns the keeper of this cache's index.
     pub fn new(cache: Arc<Cache>, shutdown: CancellationToken) -> Self {
-        Self { cache, shutdown, is_reachable: true, has_warned_of_crowd: false }
+        Self {
+            cache,
+            shutdown,
+            is_reachable: true,
+            has_warned_of_crowd: false,
+            looked_until: Cursor::default(),
+        }
     }
 
     /// Works until shutdown. What fails is tried again at the next pulse.
@@ -99,16 +108,15 @@ impl Indexer {
         let index = tier.vector_index();
         let embedder = tier.embedder().version().as_str();
         index.fill(Fill::Begin).await?;
-        let (mut written, mut cursor) = (0, None);
+        let (mut written, mut cursor) = (0, Cursor::default());
         loop {
             let page = self.cache.store().vectors_after(embedder, cursor, PAGE, self.cache.now()).await?;
-            let points: Vec<_> = page.points.into_iter().map(StoredPoint::into_point).collect();
-            written += points.len() as u64;
-            index.fill(Fill::Points(points)).await?;
-            match page.next {
-                Some(next) => cursor = Some(next),
-                None => break,
+            written += page.items.len() as u64;
+            index.fill(Fill::Points(page.items.into_iter().map(point_of).collect())).await?;
+            if page.is_last {
+                break;
             }
+            cursor = page.next;
         }
         if reason == WantsFill::Unverified {
             self.remove_orphans(tier).await?;
@@ -121,52 +129,82 @@ impl Indexer {
     }
 
     /// Removes points whose entries are gone. They would do no harm, since they lead nowhere, but take room.
+    ///
+    /// The index is read first and the store after it: a point is written after its entry was committed, so whatever
+    /// the index had is in the store by then, unless it was removed.
     async fn remove_orphans(&self, tier: &SemanticTier) -> Result<(), FillError> {
         let index = tier.vector_index();
-        let embedder = tier.embedder().version().as_str();
+        let mut orphans = HashSet::new();
         let mut from = None;
         loop {
             let page = index.keys(from, PAGE as usize).await?;
-            let orphans = self.cache.store().without_row(embedder, &page.keys).await?;
-            if !orphans.is_empty() {
-                index.remove(&orphans).await?;
-                self.cache.telemetry.repaired(orphans.len() as u64);
-            }
-            match page.next {
-                Some(next) => from = Some(next),
-                None => return Ok(()),
+            orphans.extend(page.keys);
+            from = page.next;
+            if from.is_none() {
+                break;
             }
         }
+        let embedder = tier.embedder().version().as_str();
+        let mut cursor = Cursor::default();
+        loop {
+            let page = self.cache.store().vector_keys(embedder, cursor, PAGE).await?;
+            for key in &page.items {
+                orphans.remove(key);
+            }
+            if page.is_last {
+                break;
+            }
+            cursor = page.next;
+        }
+        let orphans: Vec<_> = orphans.into_iter().collect();
+        for some in orphans.chunks(PAGE as usize) {
+            index.remove(some).await?;
+        }
+        self.cache.telemetry.repaired(orphans.len() as u64);
+        Ok(())
     }
 
-    /// Embeds entries that have no vector of this embedder yet.
-    async fn make_missing_vectors(&self, tier: &SemanticTier) -> Result<(), StoreError> {
+    /// Embeds entries that have no vector of this embedder yet. A page in which anything failed is looked at again;
+    /// one that went well is not, so a prompt longer than the window is tried once in the life of the process.
+    async fn make_missing_vectors(&mut self, tier: &SemanticTier) -> Result<(), StoreError> {
         let embedder = tier.embedder().version().as_str();
-        let mut cursor = None;
+        let cache = Arc::clone(&self.cache);
         loop {
-            let page = self.cache.store().without_vector(embedder, cursor, PAGE, self.cache.now()).await?;
-            for unindexed in page.entries {
-                let entry = &unindexed.entry;
-                let Some(prompt) = entry.request.last_prompt() else { continue };
-                let embedding = match tier.embed(prompt, &self.cache.telemetry).await {
+            let page = cache.store().without_vector(embedder, self.looked_until, PAGE, cache.now()).await?;
+            for entry in page.items {
+                let (Some(prompt), Some(key)) = (entry.request.last_prompt(), entry.semantic) else {
+                    continue;
+                };
+                let embedding = match tier.embed(prompt, &cache.telemetry).await {
                     Ok(embedding) => embedding,
                     Err(error) => {
                         tracing::debug!(%error, "an embedding is put off");
-                        continue;
+                        return Ok(());
                     }
                 };
-                // A prompt longer than the window keeps an empty row, so that it is not embedded again and again.
-                let vector = unindexed.vector(tier, &embedding);
-                self.cache.store().put_vector(&entry.key, unindexed.owner, vector.clone()).await?;
-                if !embedding.truncated() {
-                    tier.index(point(entry, unindexed.owner, vector)).await;
+                if embedding.truncated() {
+                    continue;
+                }
+                let vector = tier.stored_vector(key, &embedding);
+                if cache.store().put_vector(entry.key, vector.clone()).await? {
+                    tier.index(point(&entry, vector)).await;
                 }
             }
-            match page.next {
-                Some(next) => cursor = Some(next),
-                None => return Ok(()),
+            self.looked_until = page.next;
+            if page.is_last {
+                return Ok(());
             }
         }
+    }
+}
+
+fn point_of(stored: StoredPoint) -> Point {
+    Point {
+        key: stored.key,
+        vector: stored.vector,
+        partition: stored.partition,
+        owner: stored.owner.to_string().into(),
+        expires_at_ms: Some(stored.expires_at.0),
     }
 }
 

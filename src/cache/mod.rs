@@ -20,23 +20,23 @@ pub mod volatile;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::chat::{
-    ChatRequest, Entry, Fingerprint, Key, KeyRules, Owner, SemanticKey, TenantId, Tier, Timing, UnixMillis,
+    ChatRequest, Entry, Fingerprint, Key, KeyRules, ModelAlias, Namespace, SemanticKey, TenantId, Tier,
+    Timing, UnixMillis,
 };
 use crate::config::{CacheMode, SemanticConfig};
 use crate::embed::Embedding;
 use crate::index::Point;
-use crate::store::{NewEntry, Selection, Store, StoreError, StoredVector};
+use crate::store::{NewEntry, RememberedRequest, Selection, Store, StoreError, StoredVector};
 use crate::telemetry::Telemetry;
 
 pub use blocked::BlockedPairs;
 pub use freshness::Accepts;
 pub use indexer::Indexer;
 pub use policy::{Policy, Skip, judge_answer, shares_with_similar};
-pub use semantic::{Judged, SemanticTier};
+pub use semantic::{Judged, ModelLimits, SemanticTier};
 pub use sweeper::Sweeper;
 
 use clock::WallClock;
@@ -65,6 +65,8 @@ pub struct Cache {
 pub struct Question<'a> {
     pub request: &'a ChatRequest,
     pub tenant: &'a TenantId,
+    pub namespace: &'a Namespace,
+    pub model: &'a ModelAlias,
     pub key: &'a Key,
     pub rules: &'a KeyRules,
     /// How much of the cache may be read.
@@ -114,9 +116,7 @@ pub struct Miss {
 #[derive(Debug)]
 pub struct Insertion {
     pub entry: Arc<Entry>,
-    pub owner: Owner,
-    /// Where similar requests look for it; `None` for an answer to equal requests only.
-    pub semantic: Option<SemanticKey>,
+    /// The prompt's embedding, where it is known already.
     pub embedding: Option<Embedding>,
 }
 
@@ -160,7 +160,7 @@ impl Cache {
         if let Some(entry) = stored {
             return self.hit(Hit { entry, tier: Tier::Store, similarity: None }, now);
         }
-        match (&self.semantic, &question.key.semantic, question.request.last_prompt()) {
+        match (&self.semantic, question.key.semantic, question.request.last_prompt()) {
             (Some(semantic), Some(key), Some(prompt)) if question.read == CacheMode::Semantic => {
                 match semantic.look_up(self, question, key, prompt, timing).await {
                     Lookup::Hit(hit) => self.hit(hit, now),
@@ -177,8 +177,7 @@ impl Cache {
     }
 
     fn from_memory(&self, question: &Question<'_>, now: UnixMillis) -> Option<Arc<Entry>> {
-        let found =
-            self.memory.get(&question.key.fingerprint).filter(|entry| question.admits(entry, now));
+        let found = self.memory.get(&question.key.fingerprint).filter(|entry| question.admits(entry, now));
         self.telemetry.lookup("memory", if found.is_some() { "hit" } else { "miss" });
         found
     }
@@ -202,6 +201,19 @@ impl Cache {
         };
         self.telemetry.lookup("store", outcome);
         found
+    }
+
+    /// Says what the exact tiers have for a question, without counting or keeping anything.
+    pub async fn peek(&self, question: &Question<'_>) -> (&'static str, String) {
+        let now = self.now();
+        let outcome = |is_hit| if is_hit { "hit" } else { "miss" };
+        let key = &question.key.fingerprint;
+        let memory = self.memory.get(key).is_some_and(|entry| question.admits(&entry, now));
+        let store = match self.store.get(key).await {
+            Ok(found) => outcome(found.is_some_and(|entry| question.admits(&entry, now))).to_owned(),
+            Err(error) => error.to_string(),
+        };
+        (outcome(memory), store)
     }
 
     /// Loads an entry wherever it lies, and keeps it in memory.
@@ -229,14 +241,15 @@ impl Cache {
 
     /// Stores first, since the store is the truth, and tells the index after the commit.
     async fn write(&self, insertion: Insertion) {
-        let Insertion { entry, owner, semantic, embedding } = insertion;
-        let tier = self.semantic.as_ref().zip(semantic);
+        let Insertion { entry, embedding } = insertion;
+        let tier = self.semantic.as_ref().zip(entry.semantic);
         let vector = match (&tier, &embedding) {
             (Some((tier, key)), Some(embedding)) if !embedding.truncated() => {
-                Some(tier.stored_vector(key, embedding))
+                Some(tier.stored_vector(*key, embedding))
             }
             _ => None,
         };
+        let owner = entry.owner_names().owner();
         let new = NewEntry { entry: Arc::clone(&entry), owner, vector: vector.clone() };
         if let Err(error) = self.store.put(new).await {
             self.telemetry.write_failed(error.kind());
@@ -245,21 +258,23 @@ impl Cache {
         }
         let Some((tier, key)) = tier else { return };
         match (vector, embedding) {
-            (Some(vector), _) => tier.index(point(&entry, owner, vector)).await,
+            (Some(vector), _) => tier.index(point(&entry, vector)).await,
             // Longer than the model's window: for equal requests only.
             (None, Some(_)) => {}
             // The look-up did not get as far as an embedding, so it is made now, without a caller who waits.
-            (None, None) => self.embed_and_index(tier, &key, &entry, owner).await,
+            (None, None) => self.embed_and_index(tier, key, &entry).await,
         }
     }
 
-    async fn embed_and_index(&self, tier: &SemanticTier, key: &SemanticKey, entry: &Entry, owner: Owner) {
+    async fn embed_and_index(&self, tier: &SemanticTier, key: SemanticKey, entry: &Entry) {
         let Some(prompt) = entry.request.last_prompt() else { return };
         match tier.embed(prompt, &self.telemetry).await {
             Ok(embedding) if !embedding.truncated() => {
                 let vector = tier.stored_vector(key, &embedding);
-                match self.store.put_vector(&entry.key, owner, vector.clone()).await {
-                    Ok(()) => tier.index(point(entry, owner, vector)).await,
+                match self.store.put_vector(entry.key, vector.clone()).await {
+                    Ok(true) => tier.index(point(entry, vector)).await,
+                    // Removed meanwhile.
+                    Ok(false) => {}
                     Err(error) => tracing::warn!(%error, "a vector could not be stored"),
                 }
             }
@@ -273,12 +288,13 @@ impl Cache {
     /// and a request must not wait for it.
     pub fn remember_request(
         &self,
-        tenant: TenantId,
-        request_id: Arc<str>,
-        key: Fingerprint,
-        entry: Option<Fingerprint>,
+        tenant: &TenantId,
+        request_id: &str,
+        request_key: Fingerprint,
+        entry_key: Option<Fingerprint>,
     ) {
-        self.store.remember_request(tenant, request_id, key, entry, self.now());
+        let request = RememberedRequest { request_key, entry_key, at: self.now() };
+        self.store.remember_request(tenant, request_id, request);
     }
 
     /// Returns the keys of the request and of the entry that answered it.
@@ -287,10 +303,11 @@ impl Cache {
     /// The store's.
     pub async fn recall_request(
         &self,
-        tenant: Option<&TenantId>,
+        tenant: &TenantId,
         request_id: &str,
     ) -> Result<Option<(Fingerprint, Option<Fingerprint>)>, StoreError> {
-        self.store.recall_request(tenant, request_id, self.now()).await
+        let found = self.store.recall_request(tenant, request_id, self.now()).await?;
+        Ok(found.map(|request| (request.request_key, request.entry_key)))
     }
 
     /// Forbids two requests ever to answer each other.
@@ -316,7 +333,7 @@ impl Cache {
     /// # Errors
     /// The store's; then the entries are still there.
     pub async fn remove(&self, keys: &[Fingerprint], reason: &'static str) -> Result<u64, StoreError> {
-        let removed = self.store.remove(keys).await?;
+        let removed = self.store.remove(keys.to_vec()).await?;
         self.forget(keys).await;
         self.telemetry.removed(reason, removed);
         Ok(removed)
@@ -363,12 +380,12 @@ impl Cache {
     }
 }
 
-fn point(entry: &Entry, owner: Owner, vector: StoredVector) -> Point {
+fn point(entry: &Entry, vector: StoredVector) -> Point {
     Point {
         key: entry.key,
         vector: vector.vector.to_vec(),
         partition: vector.partition,
-        owner,
+        owner: entry.owner_names().owner().to_string().into(),
         expires_at_ms: Some(entry.expires_at.0),
     }
 }

@@ -292,11 +292,7 @@ mod tests {
         let mut request = ChatRequest::from_prompt("q");
         request.output_format = OutputFormat::JsonObject;
         let judged = |text: &str, request: &ChatRequest| {
-            judge_answer(
-                request,
-                &answer(choice(text, Some(FinishReason::Stop))),
-                &CacheConfig::default(),
-            )
+            judge_answer(request, &answer(choice(text, Some(FinishReason::Stop))), &CacheConfig::default())
         };
         assert_eq!(judged("{\"a\": 1}", &request), Ok(()));
         assert_eq!(judged("{\"a\": ", &request), Err(Skip::InvalidJson));

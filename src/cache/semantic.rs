@@ -36,13 +36,13 @@ pub struct ModelLimits {
 const SIMILARITY_FLOOR: f32 = 0.5;
 
 /// One neighbour, judged by every layer, for `explain`.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Judged {
     pub entry: Arc<Entry>,
     pub similarity: f32,
     pub layers: Vec<Explained>,
-    /// Whether somebody said that this pair must never match.
-    pub is_blocked: bool,
+    /// What speaks against it besides the layers: each with its word.
+    pub objections: Vec<(&'static str, String)>,
     /// Whether it is the one that would answer.
     pub is_served: bool,
 }
@@ -58,7 +58,7 @@ impl SemanticTier {
         &self,
         cache: &Cache,
         question: &Question<'_>,
-        key: &SemanticKey,
+        key: SemanticKey,
         prompt: &str,
         timing: &mut Timing,
     ) -> Lookup {
@@ -82,7 +82,7 @@ impl SemanticTier {
         &self,
         cache: &Cache,
         question: &Question<'_>,
-        key: &SemanticKey,
+        key: SemanticKey,
         prompt: &str,
         timing: &mut Timing,
         embedding_out: &mut Option<Embedding>,
@@ -132,7 +132,7 @@ impl SemanticTier {
         &self,
         cache: &Cache,
         question: &Question<'_>,
-        key: &SemanticKey,
+        key: SemanticKey,
         embedding: &Embedding,
     ) -> Result<Vec<Neighbour>, Broken> {
         let search = Search {
@@ -157,11 +157,8 @@ impl SemanticTier {
             self.forget(&[neighbour.key]).await;
             return Ok(None);
         };
-        let same_partition = || {
-            let key = question.rules.key(&entry.request, &entry.model, entry.owner_names());
-            key.semantic == question.key.semantic
-        };
-        let may_answer = entry.is_semantic && question.admits(&entry, cache.now()) && same_partition();
+        let is_of_partition = entry.semantic == question.key.semantic;
+        let may_answer = is_of_partition && question.admits(&entry, cache.now());
         Ok(may_answer.then_some(entry))
     }
 
@@ -184,7 +181,7 @@ impl SemanticTier {
     /// # Errors
     /// What broke, in words.
     pub async fn judge(&self, cache: &Cache, question: &Question<'_>) -> Result<Vec<Judged>, String> {
-        let (Some(key), Some(prompt)) = (&question.key.semantic, question.request.last_prompt()) else {
+        let (Some(key), Some(prompt)) = (question.key.semantic, question.request.last_prompt()) else {
             return Ok(Vec::new());
         };
         self.judge_neighbours(cache, question, key, prompt).await.map_err(|Broken(reason)| reason)
@@ -194,7 +191,7 @@ impl SemanticTier {
         &self,
         cache: &Cache,
         question: &Question<'_>,
-        key: &SemanticKey,
+        key: SemanticKey,
         prompt: &str,
     ) -> Result<Vec<Judged>, Broken> {
         let embedding = self.embed(prompt, &cache.telemetry).await?;
@@ -205,14 +202,14 @@ impl SemanticTier {
             let Some(entry) = cache.load(&neighbour.key).await? else { continue };
             let stored = Analysed::new(entry.request.last_prompt().unwrap_or(""));
             let pair = pair(&asked, &embedding, &stored, neighbour.similarity);
-            let is_blocked = cache.blocked.contains(question.key.fingerprint, entry.key);
-            let passes = matches!(decision::decide(&pair, &settings), Decision::Serve) && !is_blocked;
+            let objections = objections(cache, question, &entry);
+            let passes = matches!(decision::decide(&pair, &settings), Decision::Serve);
             let is_first = !judged.iter().any(|earlier| earlier.is_served);
             judged.push(Judged {
                 layers: decision::verdicts(&pair, &settings),
                 similarity: neighbour.similarity,
-                is_blocked,
-                is_served: passes && is_first && question.admits(&entry, cache.now()),
+                is_served: passes && is_first && objections.is_empty(),
+                objections,
                 entry,
             });
         }
@@ -250,9 +247,8 @@ impl SemanticTier {
         };
         for neighbour in self.index.search(search).await? {
             let Some(entry) = cache.load(&neighbour.key).await? else { continue };
-            let key = question.rules.key(&entry.request, &entry.model, entry.owner_names());
-            let is_outside = key.semantic != question.key.semantic;
-            if is_outside && key.owner == question.key.owner {
+            let is_outside = entry.semantic != question.key.semantic;
+            if is_outside && entry.owner_names().owner() == question.key.owner {
                 return Ok(Some((entry, neighbour.similarity)));
             }
         }
@@ -267,7 +263,7 @@ impl SemanticTier {
     }
 
     /// Returns the row that the store keeps of an embedding.
-    pub(super) fn stored_vector(&self, key: &SemanticKey, embedding: &Embedding) -> StoredVector {
+    pub(super) fn stored_vector(&self, key: SemanticKey, embedding: &Embedding) -> StoredVector {
         let version = self.embedder.version().as_str();
         StoredVector {
             embedder: version.into(),
@@ -299,6 +295,21 @@ impl SemanticTier {
     pub fn vector_index(&self) -> &Arc<dyn VectorIndex> {
         &self.index
     }
+}
+
+/// Says what speaks against an entry before any layer is asked.
+fn objections(cache: &Cache, question: &Question<'_>, entry: &Entry) -> Vec<(&'static str, String)> {
+    let mut objections = Vec::new();
+    if cache.blocked.contains(question.key.fingerprint, entry.key) {
+        objections.push(("blocked", "somebody said that this pair must never match".to_owned()));
+    }
+    if !entry.serves_limit(question.limit()) {
+        objections.push(("limit", "the answer is longer than the request's output limit".to_owned()));
+    }
+    if !question.accepts.admits(entry, cache.now()) {
+        objections.push(("freshness", "it is older than the request accepts".to_owned()));
+    }
+    objections
 }
 
 /// What broke; the reason carries no prompt.

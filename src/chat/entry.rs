@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    ChatRequest, ChatResponse, EndUser, Fingerprint, ModelAlias, Namespace, OwnerNames, TenantId,
+    ChatRequest, ChatResponse, EndUser, Fingerprint, ModelAlias, Namespace, OwnerNames, SemanticKey, TenantId,
 };
 
 /// A moment in milliseconds since the Unix epoch, on the wall clock.
@@ -45,8 +45,8 @@ pub struct Entry {
     /// What the generation cost in USD, where that is known.
     pub cost_usd: Option<f64>,
     pub tags: Vec<String>,
-    /// Whether it may answer a request that is only similar.
-    pub is_semantic: bool,
+    /// What a request that is only similar must have in common with this one; `None` where only an equal one will do.
+    pub semantic: Option<SemanticKey>,
 }
 
 impl Entry {
@@ -111,7 +111,7 @@ mod tests {
             expires_at: UnixMillis(3_000),
             cost_usd: None,
             tags: Vec::new(),
-            is_semantic: true,
+            semantic: None,
         }
     }
 

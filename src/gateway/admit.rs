@@ -60,10 +60,9 @@ impl Gateway {
             expires_at: created_at.after(plan.policy.ttl),
             cost_usd: None,
             tags: directives.tags.clone(),
-            is_semantic,
+            semantic: plan.key.semantic.filter(|_| is_semantic),
         });
-        let semantic = plan.key.semantic.clone().filter(|_| is_semantic);
-        self.cache.insert(Insertion { entry: Arc::clone(&entry), owner: plan.key.owner, semantic, embedding });
+        self.cache.insert(Insertion { entry: Arc::clone(&entry), embedding });
         Ok(entry)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Gateway;
 use crate::chat::{Entry, Fingerprint};
 use crate::index::Status;
-use crate::store::{EntrySummary, Selection, StoreError, StoreStats};
+use crate::store::{Cursor, EntrySummary, Page, Selection, StoreError, StoreStats};
 
 /// A name that may be asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl Gateway {
         Stats { memory_entries, memory_bytes, store, index, embedder, flights: self.flights.len() }
     }
 
-    /// Returns summaries of a selection, latest first; `after` is the last key of the page before.
+    /// Returns summaries of a selection, the last written first; `after` is where the page before ended.
     ///
     /// # Errors
     /// The store's.
@@ -55,8 +55,8 @@ impl Gateway {
         &self,
         selection: &Selection,
         limit: u32,
-        after: Option<Fingerprint>,
-    ) -> Result<Vec<EntrySummary>, StoreError> {
+        after: Option<Cursor>,
+    ) -> Result<Page<EntrySummary>, StoreError> {
         self.cache.store().find(selection, limit, after).await
     }
 

@@ -88,7 +88,7 @@ impl Gateway {
         let mut stranger = None;
         let mut partition = None;
         let mut outcome = "skipped".to_owned();
-        if let Some((tier, key)) = self.cache.semantic().zip(plan.key.semantic.as_ref()) {
+        if let Some((tier, key)) = self.cache.semantic().zip(plan.key.semantic) {
             partition = Some(key.partition(tier.embedder().version().as_str()));
             let judged = tokio::time::timeout(PATIENCE, self.semantic_readings(tier, &question)).await;
             match judged.unwrap_or_else(|_| Err("no answer in 10 s".to_owned())) {
@@ -171,7 +171,9 @@ fn reading(plan: &Plan) -> PolicyReading {
     let policy = &plan.policy;
     let reason = match policy.write {
         Err(skip) => Some(skip.name().to_owned()),
-        Ok(()) if policy.is_volatile => Some("it asks about now: equal requests only, and not for long".to_owned()),
+        Ok(()) if policy.is_volatile => {
+            Some("it asks about now: equal requests only, and not for long".to_owned())
+        }
         Ok(()) if plan.key.semantic.is_none() => {
             Some("its last turn is not plain text of the user: equal requests only".to_owned())
         }
@@ -195,8 +197,8 @@ fn candidate(judged: Judged) -> Candidate {
             reason: explained.reason,
         })
         .collect();
-    if let Some(reason) = judged.objection {
-        layers.insert(0, LayerReading { layer: reason.layer, verdict: "veto", reason: Some(reason.text) });
+    for (layer, reason) in judged.objections {
+        layers.insert(0, LayerReading { layer, verdict: "veto", reason: Some(reason) });
     }
     Candidate {
         entry: judged.entry.key,
@@ -211,7 +213,7 @@ fn candidate(judged: Judged) -> Candidate {
 /// Names the parts in which two requests of one owner differ, so that each is another partition's.
 fn differences(question: &Question<'_>, entry: &Entry) -> Vec<&'static str> {
     let (asked, stored) = (question.request, &*entry.request);
-    let system = |request: &ChatRequest| question.rules.keyed_system(request);
+    let system = |request: &ChatRequest| question.rules.keyed_instructions(request);
     let earlier = |request: &ChatRequest| {
         let turns = &request.messages[..request.messages.len() - 1];
         turns.iter().filter(|turn| !turn.role.is_instruction()).cloned().collect::<Vec<_>>()

@@ -33,8 +33,10 @@ pub struct Removed {
 /// Why nothing was done.
 #[derive(Debug, thiserror::Error)]
 pub enum FeedbackError {
-    #[error("nothing is known of that {0}; requests are remembered for 24 hours")]
-    Unknown(&'static str),
+    #[error(
+        "nothing is known of it; requests are remembered for 24 hours, and entries until they are removed"
+    )]
+    Unknown,
     #[error("{0}")]
     Unsupported(&'static str),
     #[error(transparent)]
@@ -60,8 +62,9 @@ impl Gateway {
         }
         let (request, entry) = match about {
             About::Request(id) => {
-                let found = self.cache.recall_request(tenant, &id).await?;
-                let (request, entry) = found.ok_or(FeedbackError::Unknown("request id"))?;
+                let default = TenantId::new("default");
+                let found = self.cache.recall_request(tenant.unwrap_or(&default), &id).await?;
+                let (request, entry) = found.ok_or(FeedbackError::Unknown)?;
                 // A miss wrote its entry under the request's own key.
                 (Some(request), entry.unwrap_or(request))
             }
@@ -69,10 +72,9 @@ impl Gateway {
             About::Entry(key) => (None, key),
         };
         let stored = self.cache.entry(&entry).await?;
-        let is_foreign =
-            stored.as_ref().zip(tenant).is_some_and(|(stored, tenant)| stored.tenant != *tenant);
+        let is_foreign = stored.as_ref().zip(tenant).is_some_and(|(stored, tenant)| stored.tenant != *tenant);
         if is_foreign {
-            return Err(FeedbackError::Unknown("entry"));
+            return Err(FeedbackError::Unknown);
         }
         let pair = request.filter(|request| *request != entry);
         if let Some(request) = pair {
@@ -80,7 +82,7 @@ impl Gateway {
         }
         let removed = self.cache.remove(&[entry], "feedback").await?;
         if removed == 0 && pair.is_none() && request.is_none() {
-            return Err(FeedbackError::Unknown("entry"));
+            return Err(FeedbackError::Unknown);
         }
         Ok(Removed { removed, pair_blocked: pair.is_some() })
     }

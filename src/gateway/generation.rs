@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use tokio::time::Instant as Deadline;
 
-use super::outcome::{Answer, GatewayError, Outcome, UpstreamFailure};
+use super::outcome::{Answer, GatewayError, Outcome};
 use super::{Ask, Gateway, Plan};
 use crate::chat::{CacheStatus, ChatResponse, Delta, Entry, Fingerprint, Source, Timing};
 use crate::config::OnDisconnect;
@@ -130,14 +130,15 @@ impl Gateway {
         let cancels_when_left =
             self.limits.on_disconnect == OnDisconnect::Cancel || job.plan.policy.write.is_err();
         let mut opened = None;
-        let generation = self.router.generate(&job.plan.route, &job.ask.request, times, |event| match event {
-            Event::Opened(origin) => {
-                let origin = Arc::new(origin);
-                opened = Some(Arc::clone(&origin));
-                leader.push(Piece::Opened(origin));
-            }
-            Event::Delta(delta) => leader.push(Piece::Delta(Arc::new(delta))),
-        });
+        let generation =
+            self.router.generate(&job.plan.route, &job.ask.request, times, |event| match event {
+                Event::Opened(origin) => {
+                    let origin = Arc::new(origin);
+                    opened = Some(Arc::clone(&origin));
+                    leader.push(Piece::Opened(origin));
+                }
+                Event::Delta(delta) => leader.push(Piece::Delta(Arc::new(delta))),
+            });
         let result = tokio::select! {
             result = generation => result,
             () = leader.abandoned(), if cancels_when_left => return,
@@ -148,9 +149,7 @@ impl Gateway {
             // A router that succeeds has opened; without that there is nothing to show.
             (Ok(_), None) => Ending::Vanished,
             (Err(Failure::TimedOut), _) => Ending::TimedOut,
-            (Err(Failure::Upstream(failure)), _) => {
-                Ending::Failed(GatewayError::Upstream(Arc::new(UpstreamFailure::from(failure))))
-            }
+            (Err(Failure::Upstream(failure)), _) => Ending::Failed(GatewayError::Upstream(Arc::new(failure))),
         };
         leader.end(ending);
         self.telemetry.flights(self.flights.len());

@@ -24,10 +24,10 @@ use crate::router::{Route, Router};
 use crate::telemetry::Telemetry;
 
 pub use curate::{ListedModel, Stats};
-pub use explain::{ExplainedPolicy, ExplainedTier, Explanation};
+pub use explain::{Candidate, Explanation, LayerReading, PolicyReading, Stranger, TierReading};
 pub use feedback::{About, FeedbackError, Removed, Verdict};
 pub use generation::{Conclusion, LiveAnswer};
-pub use outcome::{Answer, GatewayError, Outcome, UpstreamFailure};
+pub use outcome::{Answer, GatewayError, Outcome};
 
 use generation::{Flights, Job};
 
@@ -105,7 +105,7 @@ impl Gateway {
         let journey = tokio::time::timeout(limit, self.journey(ask, began));
         let outcome = journey.await.unwrap_or(Err(GatewayError::Deadline(limit)))?;
         if let Some(key) = outcome.key {
-            self.cache.remember_request(tenant, request_id, key, outcome.entry);
+            self.cache.remember_request(&tenant, &request_id, key, outcome.entry);
         }
         Ok(outcome)
     }
@@ -149,6 +149,8 @@ fn question<'a>(ask: &'a Ask, plan: &'a Plan) -> Question<'a> {
     Question {
         request: &ask.request,
         tenant: &ask.directives.tenant,
+        namespace: &ask.directives.namespace,
+        model: &plan.route.alias,
         key: &plan.key,
         rules: &plan.route.key_rules,
         read: plan.policy.read,

@@ -138,9 +138,8 @@ impl Routes {
             return only.step(name);
         }
         let lists = |upstream: &&Arc<Upstream>| upstream.lists(name);
-        let vendor = |upstream: &&Arc<Upstream>| {
-            upstream.models.is_none() && vendor_of(name) == Some(upstream.kind)
-        };
+        let vendor =
+            |upstream: &&Arc<Upstream>| upstream.models.is_none() && vendor_of(name) == Some(upstream.kind);
         let found = self.upstreams.iter().find(lists).or_else(|| self.upstreams.iter().find(vendor));
         found.and_then(|upstream| upstream.step(name))
     }
