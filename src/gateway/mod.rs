@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::cache::volatile::Volatility;
 use crate::cache::{Accepts, Cache, Lookup, Policy, Question};
 use crate::chat::{ChatRequest, Directives, EndUser, Key, OwnerNames, Timing};
-use crate::config::{CacheMode, OnDisconnect};
+use crate::config::{CacheMode, OnDisconnect, ServerConfig};
 use crate::router::{Route, Router};
 use crate::telemetry::Telemetry;
 
@@ -52,6 +52,17 @@ pub struct Limits {
     /// A whole stream.
     pub stream: Duration,
     pub on_disconnect: OnDisconnect,
+}
+
+impl Limits {
+    /// Returns the limits of a configuration.
+    pub fn of(config: &ServerConfig) -> Self {
+        Self {
+            deadline: Duration::from_millis(config.request_timeout_ms),
+            stream: Duration::from_secs(config.max_stream_seconds),
+            on_disconnect: config.on_disconnect,
+        }
+    }
 }
 
 /// Different questions under way at a time; beyond it a caller is told to come back.
