@@ -61,6 +61,11 @@ pub(super) fn unit_at(tokens: &[Token], at: usize) -> Option<(&'static str, usiz
     Some((unit, 1 + old))
 }
 
+/// Whether a word is the canonical name of a unit.
+pub(super) fn is_unit(name: &str) -> bool {
+    WORDS.units.get(name) == Some(&name)
+}
+
 fn digits(tokens: &[Token], at: usize, value: &str, currency: Option<char>, suffix: &str) -> Amount {
     let mut value = value.to_owned();
     let mut taken = 1;
@@ -88,6 +93,10 @@ fn digits(tokens: &[Token], at: usize, value: &str, currency: Option<char>, suff
         value = shifted(&value, scale);
         taken += 1;
     }
+    // "18+", "2+ years"; in "2+3" the sign joins two numbers.
+    let plus = tokens.get(at + taken).is_some_and(|t| t.joined && t.kind == Kind::Symbol && t.text == "+");
+    let open = plus && !tokens.get(at + taken + 1).is_some_and(|t| t.joined && t.kind != Kind::Break);
+    taken += usize::from(open);
     if lower.is_empty() && currency.is_none() && is_clock_word(tokens, at + taken) {
         unit = tokens.get(at + taken).map(|token| token.text.clone());
         taken += 1;
@@ -97,13 +106,10 @@ fn digits(tokens: &[Token], at: usize, value: &str, currency: Option<char>, suff
         unit.get_or_insert_with(|| found.to_owned());
         taken += length;
     }
-    let plus = tokens.get(at + taken).filter(|t| t.joined && t.kind == Kind::Symbol && t.text == "+");
-    let open =
-        plus.is_some() && !tokens.get(at + taken + 1).is_some_and(|t| t.joined && t.kind != Kind::Break);
     if unit.is_some() {
         value = without_trailing_zeros(&value);
     }
-    Amount { value, unit, bound: open.then_some(">="), taken: taken + usize::from(open) }
+    Amount { value, unit, bound: open.then_some(">="), taken }
 }
 
 /// A scale that stands alone: not the single letters, which are words of their own.

@@ -1,5 +1,6 @@
 //! Tells an instruction from the material it works on, by its words.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
@@ -9,6 +10,9 @@ use super::lexicon::{List, Phrases};
 
 /// A longer line is a text, not an instruction over one.
 const INSTRUCTION_WORDS_MAX: usize = 60;
+
+/// A topic before a colon has at most this many words.
+const TOPIC_WORDS_MAX: usize = 3;
 
 struct Words {
     operations: Phrases,
@@ -23,6 +27,7 @@ struct Words {
     prepositions: HashSet<&'static str>,
     languages: HashSet<&'static str>,
     asking: HashSet<&'static str>,
+    questions: HashSet<&'static str>,
 }
 
 static WORDS: LazyLock<Words> = LazyLock::new(|| {
@@ -40,6 +45,7 @@ static WORDS: LazyLock<Words> = LazyLock::new(|| {
         prepositions: set("prepositions"),
         languages: set("languages"),
         asking: set("asking"),
+        questions: set("questions"),
     }
 });
 
@@ -57,7 +63,7 @@ pub(super) enum Clue {
 /// A word with its form for lookups.
 struct Word<'a> {
     text: &'a str,
-    folded: String,
+    folded: Cow<'a, str>,
 }
 
 impl AsRef<str> for Word<'_> {
@@ -73,13 +79,16 @@ impl Word<'_> {
 }
 
 fn words(line: &str) -> Vec<Word<'_>> {
-    let folded = |text: &str| {
-        text.trim_matches(|c: char| !c.is_alphanumeric())
-            .chars()
-            .flat_map(char::to_lowercase)
-            .collect::<String>()
-    };
-    line.split_whitespace().map(|text| Word { text, folded: folded(text).replace('’', "'") }).collect()
+    line.split_whitespace().map(|text| Word { text, folded: folded(text) }).collect()
+}
+
+/// Lower case, with straight apostrophes and no punctuation at the ends; most words are so already.
+fn folded(text: &str) -> Cow<'_, str> {
+    let core = text.trim_matches(|c: char| !c.is_alphanumeric());
+    if core.bytes().all(|b| b.is_ascii() && !b.is_ascii_uppercase()) {
+        return Cow::Borrowed(core);
+    }
+    Cow::Owned(core.to_lowercase().replace('’', "'"))
 }
 
 /// Reads a line for an operation or for a hint at the text that it works on.
@@ -126,6 +135,17 @@ pub(super) fn points_back(line: &str) -> bool {
 /// Whether the text before a colon only names what follows as the instruction.
 pub(super) fn is_label(label: &str) -> bool {
     WORDS.labels.contains(label.trim().to_lowercase().as_str())
+}
+
+/// Whether a colon only sets a topic before a question: "Islam: how many …?".
+pub(super) fn is_topic(before: &str, after: &str) -> bool {
+    let before = words(before);
+    let named = |word: &Word<'_>| {
+        [&WORDS.material, &WORDS.pointing, &WORDS.asking].into_iter().any(|list| list.contains(word.as_ref()))
+    };
+    before.len() <= TOPIC_WORDS_MAX
+        && !before.iter().any(named)
+        && words(after).first().is_some_and(|word| WORDS.questions.contains(word.as_ref()))
 }
 
 /// Counts words; where a script has no spaces, each of its characters is one.

@@ -94,12 +94,20 @@ impl Lexer {
 
     /// Reads a run without white space.
     fn chunk(&mut self, chunk: &str) {
-        if self.after_number() && matches!(chunk, "*" | "-" | "–" | "−" | "/" | "×" | "÷" | "x") {
-            return self.push(Kind::Symbol, chunk.replace(['–', '−'], "-").replace(['×', 'x'], "*"), false);
+        match chunk {
+            "*" | "/" | "×" | "÷" | "x" if self.after_number() => {
+                return self.push(Kind::Symbol, chunk.replace(['×', 'x'], "*").replace('÷', "/"), false);
+            }
+            "-" | "--" | "–" | "−" if self.after_number() => {
+                return self.push(Kind::Word, "to".to_owned(), false);
+            }
+            "+" if !self.after_number() => return self.push(Kind::Word, "and".to_owned(), false),
+            _ => {}
         }
         let core = chunk.trim_start_matches(OPENING);
         let (core, tail) = split_tail(core);
-        if let Some(word) = DOTTED.get(core.to_lowercase().as_str()) {
+        let name = core.contains('.').then(|| DOTTED.get(core.to_lowercase().as_str())).flatten();
+        if let Some(word) = name {
             self.push(Kind::Word, (*word).to_owned(), false);
         } else if let Some((named, text)) = code(core) {
             self.push(Kind::Code { named }, text, false);
@@ -116,7 +124,8 @@ impl Lexer {
         let mut rest = core;
         let mut joined = false;
         while let Some(c) = rest.chars().next() {
-            let length = if let Some((literal, length)) = literal::scan(rest, !joined) {
+            let length = if let Some((literal, length)) = literal::scan(rest, !joined && !self.after_number())
+            {
                 self.number(literal, &rest[..length], joined);
                 length
             } else if c.is_alphabetic() {
@@ -186,7 +195,7 @@ impl Lexer {
             self.push(Kind::Word, word.to_owned(), joined);
             return letters;
         }
-        let named = has_inner_capital(word) && !INNER_CAPITALS.contains(folded.as_str());
+        let named = is_camel_case(word) && !INNER_CAPITALS.contains(folded.as_str());
         let kind = if named { Kind::Code { named } } else { Kind::Word };
         self.push(kind, folded, joined);
         letters
@@ -222,9 +231,15 @@ fn letters(text: &str) -> usize {
     end
 }
 
-fn has_inner_capital(word: &str) -> bool {
-    let mut chars = word.chars().zip(word.chars().skip(1));
-    chars.any(|(a, b)| a.is_lowercase() && b.is_uppercase())
+/// `useEffect` and `HashMap` are identifiers; `iPhone`, `McCune`, `SpaceX` and `eTicket` are names in prose.
+fn is_camel_case(word: &str) -> bool {
+    let humps = word.char_indices().zip(word.chars().skip(1));
+    let mut humps =
+        humps.filter(|((_, a), b)| a.is_lowercase() && b.is_uppercase()).map(|((at, _), _)| at + 1);
+    let Some(first) = humps.next() else { return false };
+    let last = humps.last().unwrap_or(first);
+    let small = word.starts_with(char::is_lowercase);
+    if small { first >= 2 } else { first >= 3 && word.len() - last >= 3 }
 }
 
 /// Splits off closing punctuation; brackets that were opened inside stay.
@@ -262,7 +277,11 @@ fn call(text: &str) -> Option<usize> {
             _ => {}
         }
         if depth == 0 {
-            return Some(name + 1 + at + 1);
+            // "learn(in your opinion)" and "UPSC(IAS)" are prose.
+            let inside = &arguments[..at];
+            let prose = inside.contains(' ') && inside.chars().all(|c| c.is_alphabetic() || c == ' ');
+            let abbreviation = inside.len() > 1 && inside.chars().all(char::is_uppercase);
+            return (!prose && !abbreviation).then_some(name + 1 + at + 1);
         }
     }
     None
@@ -296,15 +315,15 @@ fn code(core: &str) -> Option<(bool, String)> {
     if core.contains(['@', '_', '{', '[']) && core.contains(|c: char| c.is_alphanumeric()) {
         return Some((core.contains('_'), core.to_lowercase()));
     }
+    if first.is_ascii_alphabetic() && core.len() <= 3 && core.ends_with(['+', '#']) {
+        return exact(&core.to_lowercase());
+    }
     if core.contains("::")
         || ["==", "!=", "&&", "||", "=>", "<=", ">=", "++"]
             .iter()
             .any(|op| core.match_indices(*op).any(|(at, _)| at > 0))
     {
         return exact(core);
-    }
-    if first.is_ascii_alphabetic() && core.len() <= 3 && core.ends_with(['+', '#']) {
-        return exact(&core.to_lowercase());
     }
     if let Some((key, value)) = core.split_once([':', '=']) {
         let key = key.chars().all(|c| c.is_alphabetic() || c == '-') && !key.is_empty();
@@ -338,7 +357,8 @@ fn is_dotted_name(core: &str) -> bool {
     for part in core.split('.') {
         let starts_small = part.starts_with(|c: char| c.is_lowercase() || c.is_ascii_digit() || c == '_');
         let plain = part.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_'));
-        if !plain || (parts > 0 && !starts_small) {
+        let number = parts > 0 && part.bytes().all(|b| b.is_ascii_digit());
+        if !plain || number || (parts > 0 && !starts_small) {
             return false;
         }
         shortest = shortest.min(part.len());
