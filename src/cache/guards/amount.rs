@@ -1,9 +1,8 @@
 //! Reads one amount: digits or number words, their scale and their unit, whatever the spelling.
 
-use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use super::lexicon::List;
+use super::lexicon::{List, WordMap};
 use super::literal::Literal;
 use super::token::{Kind, Token};
 
@@ -21,11 +20,11 @@ pub(super) struct Amount {
 }
 
 struct Words {
-    cardinals: HashMap<&'static str, u32>,
-    scales: HashMap<&'static str, usize>,
-    units: HashMap<&'static str, &'static str>,
-    glued: HashMap<&'static str, &'static str>,
-    by_case: HashMap<&'static str, &'static str>,
+    cardinals: WordMap<u32>,
+    scales: WordMap<usize>,
+    units: WordMap<&'static str>,
+    glued: WordMap<&'static str>,
+    by_case: WordMap<&'static str>,
 }
 
 static WORDS: LazyLock<Words> = LazyLock::new(|| Words {

@@ -1,12 +1,11 @@
 //! Tells an instruction from the material it works on, by its words.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use unicode_script::{Script, UnicodeScript};
 
-use super::lexicon::{List, Phrases};
+use super::lexicon::{List, Phrases, WordSet};
 
 /// A longer line is a text, not an instruction over one.
 const INSTRUCTION_WORDS_MAX: usize = 60;
@@ -17,17 +16,17 @@ const TOPIC_WORDS_MAX: usize = 3;
 struct Words {
     operations: Phrases,
     forward: Phrases,
-    backward: HashSet<&'static str>,
-    lead: HashSet<&'static str>,
-    material: HashSet<&'static str>,
-    pointing: HashSet<&'static str>,
-    labels: HashSet<&'static str>,
+    backward: WordSet,
+    lead: WordSet,
+    material: WordSet,
+    pointing: WordSet,
+    labels: WordSet,
     closing: Phrases,
-    measures: HashSet<&'static str>,
-    prepositions: HashSet<&'static str>,
-    languages: HashSet<&'static str>,
-    asking: HashSet<&'static str>,
-    questions: HashSet<&'static str>,
+    measures: WordSet,
+    prepositions: WordSet,
+    languages: WordSet,
+    asking: WordSet,
+    questions: WordSet,
 }
 
 static WORDS: LazyLock<Words> = LazyLock::new(|| {
@@ -175,6 +174,9 @@ fn operation(words: &[Word<'_>]) -> Option<(usize, usize)> {
             if let Some((length, _)) = WORDS.operations.at(words, at) {
                 return Some((start, at + length));
             }
+            if works_on_this(&words[at..]) {
+                return Some((start, at + 1));
+            }
             if words.get(at).is_none_or(|word| !WORDS.lead.contains(word.as_ref()) || word.ends_sentence()) {
                 break;
             }
@@ -185,10 +187,22 @@ fn operation(words: &[Word<'_>]) -> Option<(usize, usize)> {
     None
 }
 
+/// "Explain this", "Fix these": any request is an operation where its object stands beside it.
+fn works_on_this(words: &[Word<'_>]) -> bool {
+    let [verb, object, ..] = words else { return false };
+    WORDS.asking.contains(verb.as_ref())
+        && !WORDS.questions.contains(verb.as_ref())
+        && matches!(object.as_ref(), "this" | "these" | "following")
+}
+
 /// "Based on the following text, who …? TEXT": what stands behind the sentence that points forward.
 fn hinted(words: &[Word<'_>]) -> Clue {
     let Some(first) = words.iter().position(Word::ends_sentence) else { return Clue::None };
-    let points = (0..=first).any(|at| WORDS.forward.at(words, at).is_some());
+    let points = (0..=first).any(|at| {
+        let this = matches!(words[at].as_ref(), "this" | "these");
+        let named = words.get(at + 1).is_some_and(|word| WORDS.material.contains(word.as_ref()));
+        this && named || WORDS.forward.at(words, at).is_some()
+    });
     match text(&words[first + 1..]) {
         rest if points && !rest.is_empty() => Clue::Material(rest),
         _ => Clue::None,
@@ -197,26 +211,24 @@ fn hinted(words: &[Word<'_>]) -> Clue {
 
 /// Takes away what belongs to the instruction at both ends of the words behind an operation.
 fn stripped<'a, 'b>(mut words: &'a [Word<'b>]) -> &'a [Word<'b>] {
-    loop {
-        let taken = language(words, 0).or_else(|| named_material(words)).unwrap_or(0);
-        if taken == 0 {
-            break;
-        }
+    while let Some(at) = closing(words) {
+        words = &words[..at];
+    }
+    while let Some(taken) = language(words, 0).or_else(|| named_material(words)) {
         words = &words[taken..];
     }
-    loop {
-        let length = words.len();
-        let kept = (length.saturating_sub(4)..length).find(|at| {
-            let rest = length - at;
-            language(words, *at) == Some(rest)
-                || WORDS.closing.at(words, *at).is_some_and(|(taken, _)| taken == rest)
-                || measure(&words[*at..])
-        });
-        match kept {
-            Some(at) => words = &words[..at],
-            None => return words,
-        }
-    }
+    words
+}
+
+/// Returns where the last phrase starts that belongs to the instruction: "to French", "in two sentences", "please".
+fn closing(words: &[Word<'_>]) -> Option<usize> {
+    let length = words.len();
+    (length.saturating_sub(4)..length).find(|at| {
+        let rest = length - at;
+        language(words, *at) == Some(rest)
+            || WORDS.closing.at(words, *at).is_some_and(|(taken, _)| taken == rest)
+            || measure(&words[*at..])
+    })
 }
 
 /// "to French", "from English into German".

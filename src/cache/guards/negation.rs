@@ -3,10 +3,9 @@
 //! "Not without" and "not unknown" cancel out. A word beside its own contrary ("known" here, "unknown" there) counts as
 //! one negation more. Where the count agrees, what is negated must not have changed places ("cats, not dogs").
 
-use std::collections::HashSet;
 use std::sync::LazyLock;
 
-use super::lexicon::{List, Phrases};
+use super::lexicon::{List, Phrases, WordSet};
 use super::token::{Kind, Token};
 
 /// A second negation this close behind the first cancels it.
@@ -17,10 +16,10 @@ const STEM_BYTES_MIN: usize = 4;
 struct Words {
     negations: Phrases,
     neutral: Phrases,
-    auxiliaries: HashSet<&'static str>,
-    fillers: HashSet<&'static str>,
+    auxiliaries: WordSet,
+    fillers: WordSet,
     opposites: Vec<&'static str>,
-    lessening: HashSet<&'static str>,
+    lessening: WordSet,
 }
 
 static WORDS: LazyLock<Words> = LazyLock::new(|| Words {

@@ -3,11 +3,10 @@
 //! No grace: a number that one side lacks is another question. Only words that are numbers by chance ("one",
 //! "second", "half", "vi") may stand alone on one side; two different ones of a kind may not.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
 use super::amount::{self, Amount};
-use super::lexicon::{List, Phrases};
+use super::lexicon::{List, Phrases, WordMap, WordSet};
 use super::literal::Literal;
 use super::token::{Kind, Token};
 
@@ -37,22 +36,22 @@ pub(super) struct Numbers {
 }
 
 struct Words {
-    months: HashMap<&'static str, u8>,
-    doubtful_months: HashMap<&'static str, u8>,
-    before_month: HashMap<&'static str, &'static str>,
-    weekdays: HashMap<&'static str, &'static str>,
-    hours: HashMap<&'static str, &'static str>,
-    loose: HashMap<&'static str, (&'static str, &'static str)>,
-    numerals: HashMap<&'static str, &'static str>,
-    ordinals: HashMap<&'static str, &'static str>,
-    numbered: HashMap<&'static str, &'static str>,
-    sequence: HashMap<&'static str, &'static str>,
+    months: WordMap<u8>,
+    doubtful_months: WordMap<u8>,
+    before_month: WordMap<&'static str>,
+    weekdays: WordMap<&'static str>,
+    hours: WordMap<&'static str>,
+    loose: WordMap<(&'static str, &'static str)>,
+    numerals: WordMap<&'static str>,
+    ordinals: WordMap<&'static str>,
+    numbered: WordMap<&'static str>,
+    sequence: WordMap<&'static str>,
     bounds: Phrases,
     /// Units that stand before the number: `Rs 500`.
-    leading_units: HashMap<&'static str, &'static str>,
-    after_numeral: HashMap<&'static str, &'static str>,
+    leading_units: WordMap<&'static str>,
+    after_numeral: WordMap<&'static str>,
     /// Every word that can start a number: most words are none, and one lookup tells.
-    any: HashSet<&'static str>,
+    any: WordSet,
 }
 
 static WORDS: LazyLock<Words> = LazyLock::new(|| {

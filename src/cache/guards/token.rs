@@ -1,9 +1,8 @@
 //! Cuts a prompt into words, numbers, code and symbols: one pass by hand, read by every guard.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
-use super::lexicon::List;
+use super::lexicon::{List, WordMap, WordSet};
 use super::literal::{self, Literal};
 
 /// What a token is.
@@ -53,26 +52,25 @@ const OPERATORS: &[char] =
 /// A longer argument list is prose in brackets.
 const CALL_BYTES_MAX: usize = 80;
 
-static INNER_CAPITALS: LazyLock<HashSet<&str>> =
-    LazyLock::new(|| List::Code.lines("inner capitals").collect());
-static DOTTED: LazyLock<HashMap<&str, &str>> =
-    LazyLock::new(|| List::Code.pairs("spelled with a dot").collect());
-static SHORT_FOR: LazyLock<HashMap<&str, &str>> = LazyLock::new(|| List::Code.pairs("short for").collect());
-static CASED_UNITS: LazyLock<HashMap<&str, &str>> = LazyLock::new(|| List::Units.forms("units by case"));
+static INNER_CAPITALS: LazyLock<WordSet> = LazyLock::new(|| List::Code.lines("inner capitals").collect());
+static DOTTED: LazyLock<WordMap<&str>> = LazyLock::new(|| List::Code.pairs("spelled with a dot").collect());
+static SHORT_FOR: LazyLock<WordMap<&str>> = LazyLock::new(|| List::Code.pairs("short for").collect());
+static CASED_UNITS: LazyLock<WordMap<&str>> = LazyLock::new(|| List::Units.forms("units by case"));
 
 /// Cuts `text` into tokens.
 pub(in crate::cache) fn tokens(text: &str) -> Vec<Token> {
     let mut lexer = Lexer { tokens: Vec::with_capacity(text.len() / 4 + 1) };
     let mut rest = text.trim_start();
     while !rest.is_empty() {
+        let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
         let open = rest.len() - rest.trim_start_matches(OPENING).len();
-        if let Some(length) = call(&rest[open..]) {
+        let called = rest[..end].contains('(').then(|| call(&rest[open..])).flatten();
+        if let Some(length) = called {
             let code = rest[open..open + length].chars().filter(|c| !c.is_whitespace()).collect();
             lexer.push(Kind::Code { named: false }, code, false);
             rest = rest[open + length..].trim_start();
             continue;
         }
-        let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
         lexer.chunk(&rest[..end]);
         rest = rest[end..].trim_start();
     }
@@ -106,6 +104,11 @@ impl Lexer {
         }
         let core = chunk.trim_start_matches(OPENING);
         let (core, tail) = split_tail(core);
+        if core.bytes().all(|b| b.is_ascii_lowercase()) && !core.is_empty() {
+            // Most of a prompt: nothing but small letters can be neither code nor a number.
+            self.push(Kind::Word, core.to_owned(), false);
+            return self.clause_end(tail);
+        }
         let name = core.contains('.').then(|| DOTTED.get(core.to_lowercase().as_str())).flatten();
         if let Some(word) = name {
             self.push(Kind::Word, (*word).to_owned(), false);
@@ -114,6 +117,10 @@ impl Lexer {
         } else {
             self.words(core);
         }
+        self.clause_end(tail);
+    }
+
+    fn clause_end(&mut self, tail: &str) {
         if let Some(mark) = tail.chars().find(|c| ENDS_CLAUSE.contains(c)) {
             self.push(Kind::Break, mark.to_string(), true);
         }
@@ -204,6 +211,9 @@ impl Lexer {
 
 /// Lower case, with straight apostrophes and without the dots of an abbreviation.
 fn fold(word: &str) -> String {
+    if word.is_ascii() && !word.contains('.') {
+        return word.to_ascii_lowercase();
+    }
     word.chars()
         .filter(|c| *c != '.')
         .flat_map(|c| if c == '’' { '\''.to_lowercase() } else { c.to_lowercase() })
