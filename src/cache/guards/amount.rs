@@ -1,9 +1,8 @@
 //! Reads one amount: digits or number words, their scale and their unit, whatever the spelling.
 
-use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use super::lexicon::List;
+use super::lexicon::{List, WordMap};
 use super::literal::Literal;
 use super::token::{Kind, Token};
 
@@ -21,11 +20,11 @@ pub(super) struct Amount {
 }
 
 struct Words {
-    cardinals: HashMap<&'static str, u32>,
-    scales: HashMap<&'static str, usize>,
-    units: HashMap<&'static str, &'static str>,
-    glued: HashMap<&'static str, &'static str>,
-    by_case: HashMap<&'static str, &'static str>,
+    cardinals: WordMap<u32>,
+    scales: WordMap<usize>,
+    units: WordMap<&'static str>,
+    glued: WordMap<&'static str>,
+    by_case: WordMap<&'static str>,
 }
 
 static WORDS: LazyLock<Words> = LazyLock::new(|| Words {
@@ -61,6 +60,11 @@ pub(super) fn unit_at(tokens: &[Token], at: usize) -> Option<(&'static str, usiz
     Some((unit, 1 + old))
 }
 
+/// Whether a word is the canonical name of a unit.
+pub(super) fn is_unit(name: &str) -> bool {
+    WORDS.units.get(name) == Some(&name)
+}
+
 fn digits(tokens: &[Token], at: usize, value: &str, currency: Option<char>, suffix: &str) -> Amount {
     let mut value = value.to_owned();
     let mut taken = 1;
@@ -88,6 +92,10 @@ fn digits(tokens: &[Token], at: usize, value: &str, currency: Option<char>, suff
         value = shifted(&value, scale);
         taken += 1;
     }
+    // "18+", "2+ years"; in "2+3" the sign joins two numbers.
+    let plus = tokens.get(at + taken).is_some_and(|t| t.joined && t.kind == Kind::Symbol && t.text == "+");
+    let open = plus && !tokens.get(at + taken + 1).is_some_and(|t| t.joined && t.kind != Kind::Break);
+    taken += usize::from(open);
     if lower.is_empty() && currency.is_none() && is_clock_word(tokens, at + taken) {
         unit = tokens.get(at + taken).map(|token| token.text.clone());
         taken += 1;
@@ -97,13 +105,10 @@ fn digits(tokens: &[Token], at: usize, value: &str, currency: Option<char>, suff
         unit.get_or_insert_with(|| found.to_owned());
         taken += length;
     }
-    let plus = tokens.get(at + taken).filter(|t| t.joined && t.kind == Kind::Symbol && t.text == "+");
-    let open =
-        plus.is_some() && !tokens.get(at + taken + 1).is_some_and(|t| t.joined && t.kind != Kind::Break);
     if unit.is_some() {
         value = without_trailing_zeros(&value);
     }
-    Amount { value, unit, bound: open.then_some(">="), taken: taken + usize::from(open) }
+    Amount { value, unit, bound: open.then_some(">="), taken }
 }
 
 /// A scale that stands alone: not the single letters, which are words of their own.

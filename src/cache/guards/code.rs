@@ -33,6 +33,7 @@ impl Code {
             );
             match token.kind {
                 Kind::Code { named } => pieces.push(Piece { text: token.text.clone(), named }),
+                Kind::Symbol if is_open_bound(tokens, at) => {}
                 Kind::Symbol if number_follows && COMPARISONS.contains(token.text.as_str()) => {}
                 Kind::Symbol => pieces.push(Piece { text: token.text.clone(), named: false }),
                 Kind::Word | Kind::Number(_) | Kind::Break => {}
@@ -68,13 +69,27 @@ fn surplus<'a>(left: &'a [Piece], right: &'a [Piece]) -> impl Iterator<Item = &'
     })
 }
 
+/// The plus of "18+" belongs to the number.
+fn is_open_bound(tokens: &[Token], at: usize) -> bool {
+    let after_number = at > 0 && matches!(tokens[at - 1].kind, Kind::Number(_));
+    let ends = tokens.get(at + 1).is_none_or(|next| !next.joined || next.kind == Kind::Break);
+    tokens[at].text == "+" && tokens[at].joined && after_number && ends
+}
+
 /// Whether the words of a named piece stand beside each other in the other prompt.
 fn spelled_out(piece: &Piece, tokens: &[Token]) -> bool {
     if !piece.named {
         return false;
     }
-    let parts: Vec<&str> =
+    let mut parts: Vec<&str> =
         piece.text.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty()).collect();
+    // "example.com" is the same place as "example".
+    if parts.len() == 2 && matches!(parts[1], "com" | "org" | "net") {
+        parts.pop();
+    }
+    if parts.is_empty() {
+        return false;
+    }
     tokens
         .windows(parts.len())
         .any(|window| window.iter().zip(&parts).all(|(token, part)| token.text == *part))

@@ -1,28 +1,32 @@
 //! Tells an instruction from the material it works on, by its words.
 
-use std::collections::HashSet;
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use unicode_script::{Script, UnicodeScript};
 
-use super::lexicon::{List, Phrases};
+use super::lexicon::{List, Phrases, WordSet};
 
 /// A longer line is a text, not an instruction over one.
 const INSTRUCTION_WORDS_MAX: usize = 60;
 
+/// A topic before a colon has at most this many words.
+const TOPIC_WORDS_MAX: usize = 3;
+
 struct Words {
     operations: Phrases,
     forward: Phrases,
-    backward: HashSet<&'static str>,
-    lead: HashSet<&'static str>,
-    material: HashSet<&'static str>,
-    pointing: HashSet<&'static str>,
-    labels: HashSet<&'static str>,
+    backward: WordSet,
+    lead: WordSet,
+    material: WordSet,
+    pointing: WordSet,
+    labels: WordSet,
     closing: Phrases,
-    measures: HashSet<&'static str>,
-    prepositions: HashSet<&'static str>,
-    languages: HashSet<&'static str>,
-    asking: HashSet<&'static str>,
+    measures: WordSet,
+    prepositions: WordSet,
+    languages: WordSet,
+    asking: WordSet,
+    questions: WordSet,
 }
 
 static WORDS: LazyLock<Words> = LazyLock::new(|| {
@@ -40,6 +44,7 @@ static WORDS: LazyLock<Words> = LazyLock::new(|| {
         prepositions: set("prepositions"),
         languages: set("languages"),
         asking: set("asking"),
+        questions: set("questions"),
     }
 });
 
@@ -57,7 +62,7 @@ pub(super) enum Clue {
 /// A word with its form for lookups.
 struct Word<'a> {
     text: &'a str,
-    folded: String,
+    folded: Cow<'a, str>,
 }
 
 impl AsRef<str> for Word<'_> {
@@ -73,13 +78,16 @@ impl Word<'_> {
 }
 
 fn words(line: &str) -> Vec<Word<'_>> {
-    let folded = |text: &str| {
-        text.trim_matches(|c: char| !c.is_alphanumeric())
-            .chars()
-            .flat_map(char::to_lowercase)
-            .collect::<String>()
-    };
-    line.split_whitespace().map(|text| Word { text, folded: folded(text).replace('’', "'") }).collect()
+    line.split_whitespace().map(|text| Word { text, folded: folded(text) }).collect()
+}
+
+/// Lower case, with straight apostrophes and no punctuation at the ends; most words are so already.
+fn folded(text: &str) -> Cow<'_, str> {
+    let core = text.trim_matches(|c: char| !c.is_alphanumeric());
+    if core.bytes().all(|b| b.is_ascii() && !b.is_ascii_uppercase()) {
+        return Cow::Borrowed(core);
+    }
+    Cow::Owned(core.to_lowercase().replace('’', "'"))
 }
 
 /// Reads a line for an operation or for a hint at the text that it works on.
@@ -128,6 +136,17 @@ pub(super) fn is_label(label: &str) -> bool {
     WORDS.labels.contains(label.trim().to_lowercase().as_str())
 }
 
+/// Whether a colon only sets a topic before a question: "Islam: how many …?".
+pub(super) fn is_topic(before: &str, after: &str) -> bool {
+    let before = words(before);
+    let named = |word: &Word<'_>| {
+        [&WORDS.material, &WORDS.pointing, &WORDS.asking].into_iter().any(|list| list.contains(word.as_ref()))
+    };
+    before.len() <= TOPIC_WORDS_MAX
+        && !before.iter().any(named)
+        && words(after).first().is_some_and(|word| WORDS.questions.contains(word.as_ref()))
+}
+
 /// Counts words; where a script has no spaces, each of its characters is one.
 pub(super) fn words_in(text: &str) -> usize {
     let unspaced = |c: &char| {
@@ -155,6 +174,9 @@ fn operation(words: &[Word<'_>]) -> Option<(usize, usize)> {
             if let Some((length, _)) = WORDS.operations.at(words, at) {
                 return Some((start, at + length));
             }
+            if works_on_this(&words[at..]) {
+                return Some((start, at + 1));
+            }
             if words.get(at).is_none_or(|word| !WORDS.lead.contains(word.as_ref()) || word.ends_sentence()) {
                 break;
             }
@@ -165,10 +187,22 @@ fn operation(words: &[Word<'_>]) -> Option<(usize, usize)> {
     None
 }
 
+/// "Explain this", "Fix these": any request is an operation where its object stands beside it.
+fn works_on_this(words: &[Word<'_>]) -> bool {
+    let [verb, object, ..] = words else { return false };
+    WORDS.asking.contains(verb.as_ref())
+        && !WORDS.questions.contains(verb.as_ref())
+        && matches!(object.as_ref(), "this" | "these" | "following")
+}
+
 /// "Based on the following text, who …? TEXT": what stands behind the sentence that points forward.
 fn hinted(words: &[Word<'_>]) -> Clue {
     let Some(first) = words.iter().position(Word::ends_sentence) else { return Clue::None };
-    let points = (0..=first).any(|at| WORDS.forward.at(words, at).is_some());
+    let points = (0..=first).any(|at| {
+        let this = matches!(words[at].as_ref(), "this" | "these");
+        let named = words.get(at + 1).is_some_and(|word| WORDS.material.contains(word.as_ref()));
+        this && named || WORDS.forward.at(words, at).is_some()
+    });
     match text(&words[first + 1..]) {
         rest if points && !rest.is_empty() => Clue::Material(rest),
         _ => Clue::None,
@@ -177,26 +211,24 @@ fn hinted(words: &[Word<'_>]) -> Clue {
 
 /// Takes away what belongs to the instruction at both ends of the words behind an operation.
 fn stripped<'a, 'b>(mut words: &'a [Word<'b>]) -> &'a [Word<'b>] {
-    loop {
-        let taken = language(words, 0).or_else(|| named_material(words)).unwrap_or(0);
-        if taken == 0 {
-            break;
-        }
+    while let Some(at) = closing(words) {
+        words = &words[..at];
+    }
+    while let Some(taken) = language(words, 0).or_else(|| named_material(words)) {
         words = &words[taken..];
     }
-    loop {
-        let length = words.len();
-        let kept = (length.saturating_sub(4)..length).find(|at| {
-            let rest = length - at;
-            language(words, *at) == Some(rest)
-                || WORDS.closing.at(words, *at).is_some_and(|(taken, _)| taken == rest)
-                || measure(&words[*at..])
-        });
-        match kept {
-            Some(at) => words = &words[..at],
-            None => return words,
-        }
-    }
+    words
+}
+
+/// Returns where the last phrase starts that belongs to the instruction: "to French", "in two sentences", "please".
+fn closing(words: &[Word<'_>]) -> Option<usize> {
+    let length = words.len();
+    (length.saturating_sub(4)..length).find(|at| {
+        let rest = length - at;
+        language(words, *at) == Some(rest)
+            || WORDS.closing.at(words, *at).is_some_and(|(taken, _)| taken == rest)
+            || measure(&words[*at..])
+    })
 }
 
 /// "to French", "from English into German".

@@ -2,7 +2,8 @@
 //!
 //! The lists of all languages are read together. To add a language, add its files to the arrays below.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hasher};
 
 const NEGATION: &[&str] = &[include_str!("../../../models/guards/negation.en.txt")];
 const NUMBERS: &[&str] = &[include_str!("../../../models/guards/numbers.en.txt")];
@@ -10,6 +11,32 @@ const UNITS: &[&str] = &[include_str!("../../../models/guards/units.en.txt")];
 const OPERATIONS: &[&str] = &[include_str!("../../../models/guards/operations.en.txt")];
 const CODE: &[&str] = &[include_str!("../../../models/guards/code.txt")];
 const VOLATILE: &[&str] = &[include_str!("../../../models/guards/volatile.en.txt")];
+
+/// Words of a list with what the list says about them.
+pub(in crate::cache) type WordMap<V> = HashMap<&'static str, V, BuildHasherDefault<Fnv>>;
+/// Words of a list.
+pub(in crate::cache) type WordSet = HashSet<&'static str, BuildHasherDefault<Fnv>>;
+
+/// FNV-1a. Every word of a prompt is looked up several times; the keys are ours, so nobody can make them collide.
+pub(in crate::cache) struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Fnv(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hasher for Fnv {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}
 
 /// One kind of word file.
 #[derive(Clone, Copy)]
@@ -60,7 +87,7 @@ impl List {
     }
 
     /// Returns the forms of `canonical: form, form` lines, each with its canonical name; the name is a form too.
-    pub(in crate::cache) fn forms(self, section: &'static str) -> HashMap<&'static str, &'static str> {
+    pub(in crate::cache) fn forms(self, section: &'static str) -> WordMap<&'static str> {
         self.pairs(section)
             .flat_map(|(name, forms)| {
                 let forms = forms.split(',').map(str::trim).filter(|form| !form.is_empty());
@@ -78,7 +105,7 @@ impl List {
 /// Words and phrases, found by their first word; the longest one wins.
 #[derive(Default)]
 pub(in crate::cache) struct Phrases {
-    by_first: HashMap<&'static str, Vec<Phrase>>,
+    by_first: WordMap<Vec<Phrase>>,
 }
 
 struct Phrase {
@@ -89,7 +116,7 @@ struct Phrase {
 impl Phrases {
     /// Builds from pairs of phrase and the name that a match returns.
     pub(in crate::cache) fn new(lines: impl Iterator<Item = (&'static str, &'static str)>) -> Self {
-        let mut by_first: HashMap<_, Vec<Phrase>> = HashMap::new();
+        let mut by_first: WordMap<Vec<Phrase>> = WordMap::default();
         for (phrase, name) in lines {
             let mut words = phrase.split_whitespace();
             if let Some(first) = words.next() {

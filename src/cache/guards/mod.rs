@@ -95,7 +95,8 @@ pub(super) fn numbers(asked: &Side<'_>, stored: &Side<'_>) -> Option<String> {
 
 /// Returns what one side negates and the other does not.
 pub(super) fn negation(asked: &Side<'_>, stored: &Side<'_>) -> Option<String> {
-    asked.prompt.negation.differ(&stored.prompt.negation)
+    let (asked, stored) = (asked.prompt, stored.prompt);
+    asked.negation.differ(&asked.tokens, &stored.negation, &stored.tokens)
 }
 
 /// Returns which piece of code stands on one side only.

@@ -3,10 +3,9 @@
 //! "Not without" and "not unknown" cancel out. A word beside its own contrary ("known" here, "unknown" there) counts as
 //! one negation more. Where the count agrees, what is negated must not have changed places ("cats, not dogs").
 
-use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
-use super::lexicon::{List, Phrases};
+use super::lexicon::{List, Phrases, WordSet};
 use super::token::{Kind, Token};
 
 /// A second negation this close behind the first cancels it.
@@ -17,9 +16,10 @@ const STEM_BYTES_MIN: usize = 4;
 struct Words {
     negations: Phrases,
     neutral: Phrases,
-    auxiliaries: HashSet<&'static str>,
-    fillers: HashSet<&'static str>,
+    auxiliaries: WordSet,
+    fillers: WordSet,
     opposites: Vec<&'static str>,
+    lessening: WordSet,
 }
 
 static WORDS: LazyLock<Words> = LazyLock::new(|| Words {
@@ -28,6 +28,7 @@ static WORDS: LazyLock<Words> = LazyLock::new(|| Words {
     auxiliaries: List::Negation.lines("auxiliaries").collect(),
     fillers: List::Negation.lines("fillers").collect(),
     opposites: List::Negation.lines("opposites").collect(),
+    lessening: List::Negation.lines("lessening").collect(),
 });
 
 /// What one prompt negates.
@@ -37,10 +38,11 @@ pub(super) struct Negation {
     said: Vec<String>,
     /// The words that are negated, where the grammar leaves no doubt.
     targets: Vec<String>,
-    /// Words that start like a contrary, with the stem: only the other prompt shows whether they are one.
-    contraries: Vec<(String, String)>,
-    /// All words, to find stems of the other side's contraries.
-    words: HashMap<String, usize>,
+    /// Words that start like a contrary, with the length of the prefix: only the other prompt shows whether they are
+    /// one.
+    contraries: Vec<(String, usize)>,
+    /// How many words lessen: beside a contrary they count like a negation ("less happy", "more unhappy").
+    lessening: usize,
 }
 
 impl Negation {
@@ -60,12 +62,14 @@ impl Negation {
             if token.kind == Kind::Break {
                 continue;
             }
-            negation.note(&token.text);
             if let Some((length, _)) = WORDS.neutral.at(tokens, start) {
                 at = start + length;
                 continue;
             }
-            let Some(length) = negates(tokens, start) else { continue };
+            let Some(length) = negates(tokens, start) else {
+                negation.note(&token.text);
+                continue;
+            };
             at = start + length;
             let cancels = last.is_some_and(|last| start - last <= CANCEL_WORDS_MAX + 1);
             if cancels
@@ -88,43 +92,49 @@ impl Negation {
     }
 
     fn note(&mut self, word: &str) {
-        *self.words.entry(word.to_owned()).or_default() += 1;
-        for prefix in &WORDS.opposites {
-            if let Some(stem) = word.strip_prefix(prefix).filter(|stem| stem.len() >= STEM_BYTES_MIN) {
-                self.contraries.push((word.to_owned(), stem.to_owned()));
-            }
+        let stem = |prefix: &&&str| word.starts_with(**prefix) && word.len() >= prefix.len() + STEM_BYTES_MIN;
+        for prefix in WORDS.opposites.iter().filter(stem) {
+            self.contraries.push((word.to_owned(), prefix.len()));
         }
+        self.lessening += usize::from(WORDS.lessening.contains(word));
     }
 
-    /// Returns why the two sides may not share an answer.
-    pub(super) fn differ(&self, stored: &Negation) -> Option<String> {
-        let here = self.contraries_of(stored);
-        let there = stored.contraries_of(self);
-        let (asked, other) = (self.said.len() + here.len(), stored.said.len() + there.len());
-        // A contrary may cancel a negation: "not unknown" beside "known".
-        let cancelled = here.len() + there.len() > 0 && asked % 2 == other % 2 && asked.abs_diff(other) <= 2;
-        if asked != other && !cancelled {
+    /// Returns why the two sides may not share an answer; the tokens are those the negations were read from.
+    pub(super) fn differ(&self, here: &[Token], stored: &Negation, there: &[Token]) -> Option<String> {
+        let ours = self.contraries_beside(here, there);
+        let theirs = stored.contraries_beside(there, here);
+        let (mut asked, mut other) = (self.said.len() + ours.len(), stored.said.len() + theirs.len());
+        let mut same = asked == other;
+        if ours.len() + theirs.len() > 0 {
+            // A contrary may cancel a negation: "not unknown" beside "known".
+            asked += self.lessening;
+            other += stored.lessening;
+            same = asked % 2 == other % 2;
+        }
+        if !same {
             return Some(format!(
                 "one prompt negates what the other does not: asked {}, stored {}",
-                list(&self.said, &here),
-                list(&stored.said, &there)
+                list(&self.said, &ours),
+                list(&stored.said, &theirs)
             ));
         }
-        let (Some(a), Some(b)) = (self.targets.first(), stored.targets.first()) else { return None };
-        let swapped = a != b && stored.words.contains_key(a) && self.words.contains_key(b);
-        (swapped && self.targets.len() == 1 && stored.targets.len() == 1)
+        let ([a], [b]) = (self.targets.as_slice(), stored.targets.as_slice()) else { return None };
+        (a != b && holds(there, a) && holds(here, b))
             .then(|| format!("the asked prompt excludes \"{a}\", the stored one \"{b}\""))
     }
 
     /// Returns this side's contraries whose stem stands on the other side, and that the other side lacks.
-    fn contraries_of(&self, other: &Negation) -> Vec<&str> {
-        let contrary = |(word, stem): &&(String, String)| {
-            other.words.contains_key(stem)
-                && !other.words.contains_key(word)
-                && !self.words.contains_key(stem)
+    fn contraries_beside(&self, here: &[Token], there: &[Token]) -> Vec<&str> {
+        let contrary = |(word, prefix): &&(String, usize)| {
+            let stem = &word[*prefix..];
+            holds(there, stem) && !holds(there, word) && !holds(here, stem)
         };
         self.contraries.iter().filter(contrary).map(|(word, _)| word.as_str()).collect()
     }
+}
+
+fn holds(tokens: &[Token], word: &str) -> bool {
+    tokens.iter().any(|token| token.text == word)
 }
 
 /// Returns how many words the negation at `at` takes.

@@ -3,11 +3,10 @@
 //! No grace: a number that one side lacks is another question. Only words that are numbers by chance ("one",
 //! "second", "half", "vi") may stand alone on one side; two different ones of a kind may not.
 
-use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use super::amount::{self, Amount};
-use super::lexicon::{List, Phrases};
+use super::lexicon::{List, Phrases, WordMap, WordSet};
 use super::literal::Literal;
 use super::token::{Kind, Token};
 
@@ -37,17 +36,22 @@ pub(super) struct Numbers {
 }
 
 struct Words {
-    months: HashMap<&'static str, u8>,
-    doubtful_months: HashMap<&'static str, u8>,
-    before_month: HashMap<&'static str, &'static str>,
-    weekdays: HashMap<&'static str, &'static str>,
-    hours: HashMap<&'static str, &'static str>,
-    loose: HashMap<&'static str, (&'static str, &'static str)>,
-    numerals: HashMap<&'static str, &'static str>,
-    ordinals: HashMap<&'static str, &'static str>,
-    numbered: HashMap<&'static str, &'static str>,
-    sequence: HashMap<&'static str, &'static str>,
+    months: WordMap<u8>,
+    doubtful_months: WordMap<u8>,
+    before_month: WordMap<&'static str>,
+    weekdays: WordMap<&'static str>,
+    hours: WordMap<&'static str>,
+    loose: WordMap<(&'static str, &'static str)>,
+    numerals: WordMap<&'static str>,
+    ordinals: WordMap<&'static str>,
+    numbered: WordMap<&'static str>,
+    sequence: WordMap<&'static str>,
     bounds: Phrases,
+    /// Units that stand before the number: `Rs 500`.
+    leading_units: WordMap<&'static str>,
+    after_numeral: WordMap<&'static str>,
+    /// Every word that can start a number: most words are none, and one lookup tells.
+    any: WordSet,
 }
 
 static WORDS: LazyLock<Words> = LazyLock::new(|| {
@@ -60,18 +64,25 @@ static WORDS: LazyLock<Words> = LazyLock::new(|| {
         Some((word, (kind, key)))
     });
     let bounds = List::Numbers.forms("bounds").into_iter();
+    let starts =
+        ["cardinals", "ordinals", "loose", "one", "numerals", "months", "months beside a date", "weekdays"];
+    let starts = starts.into_iter().flat_map(|section| List::Numbers.pairs(section)).map(|(word, _)| word);
+    let hours = || List::Numbers.lines("hours").filter_map(|line| line.split_once(": "));
     Words {
         months: months("months"),
         doubtful_months: months("months beside a date"),
         before_month: pairs("before a month"),
         weekdays: pairs("weekdays"),
-        hours: List::Numbers.lines("hours").filter_map(|line| line.split_once(": ")).collect(),
+        hours: hours().collect(),
         loose: loose.collect(),
         numerals: pairs("numerals"),
         ordinals: pairs("ordinals"),
         numbered: pairs("numbered"),
         sequence: pairs("sequence"),
         bounds: Phrases::new(bounds),
+        leading_units: List::Units.forms("units before a number"),
+        after_numeral: pairs("after a numeral"),
+        any: starts.chain(hours().map(|(word, _)| word)).chain(["a", "an", "i", "v", "x"]).collect(),
     }
 });
 
@@ -94,6 +105,7 @@ impl Numbers {
         let (mut here, mut there) = (self.loose.clone(), stored.loose.clone());
         missing.retain(|key| !take(&mut there, key));
         extra.retain(|key| !take(&mut here, key));
+        without_omitted_units(&mut missing, &mut extra);
         if !missing.is_empty() || !extra.is_empty() {
             return Some(format!(
                 "numbers, units and dates must agree: the asked prompt says {}, the stored one {}",
@@ -133,6 +145,26 @@ fn surplus<'a>(left: &'a [String], right: &[String]) -> Vec<&'a str> {
     surplus
 }
 
+/// Takes out the pairs of which one side leaves the unit unsaid: "500 and 1000 rupees" beside "1000 rupees".
+///
+/// A share or a factor is never left unsaid.
+fn without_omitted_units(missing: &mut Vec<&str>, extra: &mut Vec<&str>) {
+    let omits = |short: &str, long: &str| {
+        let unit = long.strip_prefix(short).and_then(|rest| rest.strip_prefix(' '));
+        short.ends_with(|c: char| c.is_ascii_digit())
+            && unit.is_some_and(|unit| {
+                !matches!(unit, "percent" | "per mille" | "times") && amount::is_unit(unit)
+            })
+    };
+    missing.retain(|a| match extra.iter().position(|b| omits(a, b) || omits(b, a)) {
+        Some(at) => {
+            extra.swap_remove(at);
+            false
+        }
+        None => true,
+    });
+}
+
 /// Takes a mention with this key out of `mentions`.
 fn take(mentions: &mut Vec<Mention>, key: &str) -> bool {
     let found = mentions.iter().position(|mention| mention.key == key);
@@ -153,6 +185,9 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// Reads what starts at `at` and returns how many tokens it took.
     fn step(&mut self, at: usize) -> usize {
+        if self.tokens[at].kind == Kind::Word && !WORDS.any.contains(self.tokens[at].text.as_str()) {
+            return 1;
+        }
         if let Some(taken) = self.date(at) {
             return taken;
         }
@@ -200,7 +235,12 @@ impl Reader<'_> {
             "x" => "10",
             _ => return 1,
         };
-        let numbered = at > 0 && WORDS.numbered.contains_key(self.tokens[at - 1].text.as_str());
+        // "World War I", but "the question I asked".
+        let pronoun = word == "i"
+            && self.tokens.get(at + 1).is_some_and(|next| {
+                next.kind != Kind::Break && !WORDS.after_numeral.contains_key(next.text.as_str())
+            });
+        let numbered = at > 0 && !pronoun && WORDS.numbered.contains_key(self.tokens[at - 1].text.as_str());
         if numbered {
             return self.firm(at, numeral.to_owned(), 1);
         }
@@ -219,18 +259,26 @@ impl Reader<'_> {
             let hour = hour % 12 + if unit == "pm" { 12 } else { 0 };
             return self.firm(at, time_key(hour * 3600), amount.taken);
         }
-        let bound = self.bound_before(at);
+        let leading = self.leading_unit(at).filter(|_| amount.unit.is_none());
+        let bound = self.bound_before(leading.map_or(at, |(_, start)| start));
         let mut key = String::with_capacity(24);
         if let Some(bound) = bound.or(amount.bound) {
             key.push_str(bound);
             key.push(' ');
         }
         key.push_str(&amount.value);
-        if let Some(unit) = &amount.unit {
+        if let Some(unit) = amount.unit.as_deref().or(leading.map(|(unit, _)| unit)) {
             key.push(' ');
             key.push_str(unit);
         }
         self.firm(at, key, amount.taken)
+    }
+
+    /// "Rs. 500", "USD 20": the unit and where it stands.
+    fn leading_unit(&self, at: usize) -> Option<(&'static str, usize)> {
+        let dot = at > 0 && self.tokens[at - 1].kind == Kind::Break && self.tokens[at - 1].text == ".";
+        let start = at.checked_sub(1 + usize::from(dot))?;
+        WORDS.leading_units.get(self.tokens[start].text.as_str()).map(|unit| (*unit, start))
     }
 
     fn firm(&mut self, at: usize, key: String, taken: usize) -> usize {

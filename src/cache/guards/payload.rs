@@ -5,6 +5,8 @@
 //! "translate". The instruction around it is free to be reworded; the other layers look at it.
 //! Where the instruction cannot be told from the material, all of it is material.
 
+use std::ops::Range;
+
 use super::instruction::{self, Clue};
 
 /// After a colon this many words are material even where nothing says so.
@@ -61,7 +63,8 @@ impl Payload {
         if let Some(at) = colon {
             let after = line[at + 1..].trim();
             let words_min = if self.operates { 1 } else { COLON_WORDS_MIN };
-            if instruction::words_in(after) >= words_min {
+            let topic = !self.operates && instruction::is_topic(&line[..at], after);
+            if instruction::words_in(after) >= words_min && !topic {
                 match sole_quote(after) {
                     Some(quote) => self.quotes.push(quote),
                     None => self.push(collapsed(after)),
@@ -76,8 +79,9 @@ impl Payload {
     }
 
     fn quoted(&mut self, line: &str) {
-        self.quotes
-            .extend(quotes(line).into_iter().map(|quote| collapsed(&line[quote])).filter(|q| !q.is_empty()));
+        // Doubled quotation marks are one.
+        let inside = |quote: Range<usize>| collapsed(line[quote].trim_matches(['"', '\'', '`']));
+        self.quotes.extend(quotes(line).into_iter().map(inside).filter(|quote| !quote.is_empty()));
     }
 
     fn push(&mut self, block: String) {
@@ -117,7 +121,8 @@ impl Payload {
             self.quotes.iter().enumerate().find(|(at, quote)| {
                 let before = self.quotes[..*at].iter().filter(|other| other == quote).count();
                 let there = other.quotes.iter().filter(|other| other == quote).count();
-                before >= there && !(there == 0 && (other.holds(quote) || other.blocks.contains(quote)))
+                before >= there
+                    && !(there == 0 && (other.holds_in_any_case(quote) || other.blocks.contains(quote)))
             })
         };
         block.or_else(|| quote().map(|(_, quote)| quote)).map(String::as_str)
@@ -125,12 +130,21 @@ impl Payload {
 
     /// Whether the piece stands in the prompt, not inside longer words.
     fn holds(&self, piece: &str) -> bool {
-        self.whole.match_indices(piece).any(|(at, _)| {
-            let before = self.whole[..at].chars().next_back();
-            let after = self.whole[at + piece.len()..].chars().next();
-            ![before, after].into_iter().flatten().any(char::is_alphanumeric)
-        })
+        holds(&self.whole, piece)
     }
+
+    /// The same for what one side quotes and the other only names, as in `say "NO"` and "say no".
+    fn holds_in_any_case(&self, quote: &str) -> bool {
+        holds(&self.whole.to_lowercase(), &quote.to_lowercase())
+    }
+}
+
+fn holds(text: &str, piece: &str) -> bool {
+    text.match_indices(piece).any(|(at, _)| {
+        let before = text[..at].chars().next_back();
+        let after = text[at + piece.len()..].chars().next();
+        ![before, after].into_iter().flatten().any(char::is_alphanumeric)
+    })
 }
 
 struct Line<'a> {
@@ -208,6 +222,8 @@ fn quotes(line: &str) -> Vec<std::ops::Range<usize>> {
         if word_before || line[start..].starts_with(char::is_whitespace) {
             continue;
         }
+        let start = line.len() - line[start..].trim_start_matches(open).len();
+        from = start;
         let closes = |(offset, c): &(usize, char)| {
             let pair = QUOTES.iter().any(|(a, b)| *a == open && b == c);
             let after = line[start + offset + c.len_utf8()..].chars().next();

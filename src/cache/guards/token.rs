@@ -1,9 +1,8 @@
 //! Cuts a prompt into words, numbers, code and symbols: one pass by hand, read by every guard.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
-use super::lexicon::List;
+use super::lexicon::{List, WordMap, WordSet};
 use super::literal::{self, Literal};
 
 /// What a token is.
@@ -53,26 +52,25 @@ const OPERATORS: &[char] =
 /// A longer argument list is prose in brackets.
 const CALL_BYTES_MAX: usize = 80;
 
-static INNER_CAPITALS: LazyLock<HashSet<&str>> =
-    LazyLock::new(|| List::Code.lines("inner capitals").collect());
-static DOTTED: LazyLock<HashMap<&str, &str>> =
-    LazyLock::new(|| List::Code.pairs("spelled with a dot").collect());
-static SHORT_FOR: LazyLock<HashMap<&str, &str>> = LazyLock::new(|| List::Code.pairs("short for").collect());
-static CASED_UNITS: LazyLock<HashMap<&str, &str>> = LazyLock::new(|| List::Units.forms("units by case"));
+static INNER_CAPITALS: LazyLock<WordSet> = LazyLock::new(|| List::Code.lines("inner capitals").collect());
+static DOTTED: LazyLock<WordMap<&str>> = LazyLock::new(|| List::Code.pairs("spelled with a dot").collect());
+static SHORT_FOR: LazyLock<WordMap<&str>> = LazyLock::new(|| List::Code.pairs("short for").collect());
+static CASED_UNITS: LazyLock<WordMap<&str>> = LazyLock::new(|| List::Units.forms("units by case"));
 
 /// Cuts `text` into tokens.
 pub(in crate::cache) fn tokens(text: &str) -> Vec<Token> {
     let mut lexer = Lexer { tokens: Vec::with_capacity(text.len() / 4 + 1) };
     let mut rest = text.trim_start();
     while !rest.is_empty() {
+        let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
         let open = rest.len() - rest.trim_start_matches(OPENING).len();
-        if let Some(length) = call(&rest[open..]) {
+        let called = rest[..end].contains('(').then(|| call(&rest[open..])).flatten();
+        if let Some(length) = called {
             let code = rest[open..open + length].chars().filter(|c| !c.is_whitespace()).collect();
             lexer.push(Kind::Code { named: false }, code, false);
             rest = rest[open + length..].trim_start();
             continue;
         }
-        let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
         lexer.chunk(&rest[..end]);
         rest = rest[end..].trim_start();
     }
@@ -94,18 +92,35 @@ impl Lexer {
 
     /// Reads a run without white space.
     fn chunk(&mut self, chunk: &str) {
-        if self.after_number() && matches!(chunk, "*" | "-" | "–" | "−" | "/" | "×" | "÷" | "x") {
-            return self.push(Kind::Symbol, chunk.replace(['–', '−'], "-").replace(['×', 'x'], "*"), false);
+        match chunk {
+            "*" | "/" | "×" | "÷" | "x" if self.after_number() => {
+                return self.push(Kind::Symbol, chunk.replace(['×', 'x'], "*").replace('÷', "/"), false);
+            }
+            "-" | "--" | "–" | "−" if self.after_number() => {
+                return self.push(Kind::Word, "to".to_owned(), false);
+            }
+            "+" if !self.after_number() => return self.push(Kind::Word, "and".to_owned(), false),
+            _ => {}
         }
         let core = chunk.trim_start_matches(OPENING);
         let (core, tail) = split_tail(core);
-        if let Some(word) = DOTTED.get(core.to_lowercase().as_str()) {
+        if core.bytes().all(|b| b.is_ascii_lowercase()) && !core.is_empty() {
+            // Most of a prompt: nothing but small letters can be neither code nor a number.
+            self.push(Kind::Word, core.to_owned(), false);
+            return self.clause_end(tail);
+        }
+        let name = core.contains('.').then(|| DOTTED.get(core.to_lowercase().as_str())).flatten();
+        if let Some(word) = name {
             self.push(Kind::Word, (*word).to_owned(), false);
         } else if let Some((named, text)) = code(core) {
             self.push(Kind::Code { named }, text, false);
         } else {
             self.words(core);
         }
+        self.clause_end(tail);
+    }
+
+    fn clause_end(&mut self, tail: &str) {
         if let Some(mark) = tail.chars().find(|c| ENDS_CLAUSE.contains(c)) {
             self.push(Kind::Break, mark.to_string(), true);
         }
@@ -116,7 +131,8 @@ impl Lexer {
         let mut rest = core;
         let mut joined = false;
         while let Some(c) = rest.chars().next() {
-            let length = if let Some((literal, length)) = literal::scan(rest, !joined) {
+            let length = if let Some((literal, length)) = literal::scan(rest, !joined && !self.after_number())
+            {
                 self.number(literal, &rest[..length], joined);
                 length
             } else if c.is_alphabetic() {
@@ -186,7 +202,7 @@ impl Lexer {
             self.push(Kind::Word, word.to_owned(), joined);
             return letters;
         }
-        let named = has_inner_capital(word) && !INNER_CAPITALS.contains(folded.as_str());
+        let named = is_camel_case(word) && !INNER_CAPITALS.contains(folded.as_str());
         let kind = if named { Kind::Code { named } } else { Kind::Word };
         self.push(kind, folded, joined);
         letters
@@ -195,6 +211,9 @@ impl Lexer {
 
 /// Lower case, with straight apostrophes and without the dots of an abbreviation.
 fn fold(word: &str) -> String {
+    if word.is_ascii() && !word.contains('.') {
+        return word.to_ascii_lowercase();
+    }
     word.chars()
         .filter(|c| *c != '.')
         .flat_map(|c| if c == '’' { '\''.to_lowercase() } else { c.to_lowercase() })
@@ -222,9 +241,15 @@ fn letters(text: &str) -> usize {
     end
 }
 
-fn has_inner_capital(word: &str) -> bool {
-    let mut chars = word.chars().zip(word.chars().skip(1));
-    chars.any(|(a, b)| a.is_lowercase() && b.is_uppercase())
+/// `useEffect` and `HashMap` are identifiers; `iPhone`, `McCune`, `SpaceX` and `eTicket` are names in prose.
+fn is_camel_case(word: &str) -> bool {
+    let humps = word.char_indices().zip(word.chars().skip(1));
+    let mut humps =
+        humps.filter(|((_, a), b)| a.is_lowercase() && b.is_uppercase()).map(|((at, _), _)| at + 1);
+    let Some(first) = humps.next() else { return false };
+    let last = humps.last().unwrap_or(first);
+    let small = word.starts_with(char::is_lowercase);
+    if small { first >= 2 } else { first >= 3 && word.len() - last >= 3 }
 }
 
 /// Splits off closing punctuation; brackets that were opened inside stay.
@@ -262,7 +287,11 @@ fn call(text: &str) -> Option<usize> {
             _ => {}
         }
         if depth == 0 {
-            return Some(name + 1 + at + 1);
+            // "learn(in your opinion)" and "UPSC(IAS)" are prose.
+            let inside = &arguments[..at];
+            let prose = inside.contains(' ') && inside.chars().all(|c| c.is_alphabetic() || c == ' ');
+            let abbreviation = inside.len() > 1 && inside.chars().all(char::is_uppercase);
+            return (!prose && !abbreviation).then_some(name + 1 + at + 1);
         }
     }
     None
@@ -296,15 +325,15 @@ fn code(core: &str) -> Option<(bool, String)> {
     if core.contains(['@', '_', '{', '[']) && core.contains(|c: char| c.is_alphanumeric()) {
         return Some((core.contains('_'), core.to_lowercase()));
     }
+    if first.is_ascii_alphabetic() && core.len() <= 3 && core.ends_with(['+', '#']) {
+        return exact(&core.to_lowercase());
+    }
     if core.contains("::")
         || ["==", "!=", "&&", "||", "=>", "<=", ">=", "++"]
             .iter()
             .any(|op| core.match_indices(*op).any(|(at, _)| at > 0))
     {
         return exact(core);
-    }
-    if first.is_ascii_alphabetic() && core.len() <= 3 && core.ends_with(['+', '#']) {
-        return exact(&core.to_lowercase());
     }
     if let Some((key, value)) = core.split_once([':', '=']) {
         let key = key.chars().all(|c| c.is_alphabetic() || c == '-') && !key.is_empty();
@@ -338,7 +367,8 @@ fn is_dotted_name(core: &str) -> bool {
     for part in core.split('.') {
         let starts_small = part.starts_with(|c: char| c.is_lowercase() || c.is_ascii_digit() || c == '_');
         let plain = part.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_'));
-        if !plain || (parts > 0 && !starts_small) {
+        let number = parts > 0 && part.bytes().all(|b| b.is_ascii_digit());
+        if !plain || number || (parts > 0 && !starts_small) {
             return false;
         }
         shortest = shortest.min(part.len());
