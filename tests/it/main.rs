@@ -1,0 +1,4 @@
+//! Everything that needs real parts: databases, sockets, models.
+
+mod store;
+mod support;
