@@ -83,3 +83,230 @@ impl ToolCallRecord {
         ToolCall { id: self.id, name: self.name, arguments: self.arguments }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::option::of;
+    use proptest::prelude::*;
+    use serde_json::{Map, Number};
+
+    use super::*;
+    use crate::chat::{
+        Choice, Dialect, FinishReason, LimitSpelling, OutputFormat, OutputLimit, Part, Sampling, Tool,
+        ToolChoice, Usage,
+    };
+
+    fn json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::Bool),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<f64>().prop_map(|number| Number::from_f64(number).map_or(Value::Null, Value::Number)),
+            any::<String>().prop_map(Value::String),
+        ];
+        leaf.prop_recursive(3, 12, 4, |inner| {
+            prop_oneof![
+                vec(inner.clone(), 0..4).prop_map(Value::Array),
+                vec((any::<String>(), inner), 0..4)
+                    .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+            ]
+        })
+    }
+
+    fn fields() -> impl Strategy<Value = Map<String, Value>> {
+        vec((any::<String>(), json()), 0..3).prop_map(|fields| fields.into_iter().collect())
+    }
+
+    fn tool_call() -> impl Strategy<Value = ToolCall> {
+        any::<(String, String, String)>().prop_map(|(id, name, arguments)| ToolCall { id, name, arguments })
+    }
+
+    fn message() -> impl Strategy<Value = Message> {
+        let role = prop_oneof![
+            Just(Role::System),
+            Just(Role::Developer),
+            Just(Role::User),
+            Just(Role::Assistant),
+            Just(Role::Tool)
+        ];
+        let part = prop_oneof![any::<String>().prop_map(Part::Text), fields().prop_map(Part::Other)];
+        let full = (
+            role.clone(),
+            vec(part, 0..3),
+            any::<Option<String>>(),
+            vec(tool_call(), 0..2),
+            any::<Option<String>>(),
+            fields(),
+        )
+            .prop_map(|(role, content, name, tool_calls, tool_call_id, unknown)| Message {
+                role,
+                content,
+                name,
+                tool_calls,
+                tool_call_id,
+                unknown,
+            });
+        prop_oneof![full, (role, any::<String>()).prop_map(|(role, text)| Message::text(role, text))]
+    }
+
+    fn tool() -> impl Strategy<Value = Tool> {
+        let function = (any::<String>(), any::<Option<String>>(), of(json()), any::<Option<bool>>())
+            .prop_map(|(name, description, parameters, strict)| Tool::Function {
+                name,
+                description,
+                parameters,
+                strict,
+            });
+        prop_oneof![function, json().prop_map(Tool::Other)]
+    }
+
+    fn tool_choice() -> impl Strategy<Value = ToolChoice> {
+        prop_oneof![
+            Just(ToolChoice::Auto),
+            Just(ToolChoice::None),
+            Just(ToolChoice::Required),
+            any::<String>().prop_map(ToolChoice::Function),
+            json().prop_map(ToolChoice::Other),
+        ]
+    }
+
+    fn output_format() -> impl Strategy<Value = OutputFormat> {
+        prop_oneof![
+            Just(OutputFormat::Text),
+            Just(OutputFormat::JsonObject),
+            json().prop_map(OutputFormat::JsonSchema),
+            json().prop_map(OutputFormat::Other),
+        ]
+    }
+
+    fn sampling() -> impl Strategy<Value = Sampling> {
+        (
+            any::<[Option<f64>; 4]>(),
+            any::<Option<i64>>(),
+            any::<Vec<String>>(),
+            any::<[Option<u32>; 2]>(),
+            of(json()),
+            any::<[Option<String>; 2]>(),
+        )
+            .prop_map(
+                |(numbers, seed, stop, [n, logprobs], logit_bias, [reasoning_effort, verbosity])| {
+                    let [temperature, top_p, presence_penalty, frequency_penalty] = numbers;
+                    Sampling {
+                        temperature,
+                        top_p,
+                        presence_penalty,
+                        frequency_penalty,
+                        seed,
+                        stop,
+                        n,
+                        logit_bias,
+                        logprobs,
+                        reasoning_effort,
+                        verbosity,
+                    }
+                },
+            )
+    }
+
+    fn limit() -> impl Strategy<Value = OutputLimit> {
+        let spelling = prop_oneof![Just(LimitSpelling::MaxTokens), Just(LimitSpelling::MaxCompletionTokens)];
+        (any::<u32>(), spelling).prop_map(|(tokens, spelling)| OutputLimit { tokens, spelling })
+    }
+
+    fn request() -> impl Strategy<Value = ChatRequest> {
+        let what = (vec(message(), 1..4), vec(tool(), 0..3), of(tool_choice()), output_format(), sampling());
+        let how =
+            (of(limit()), prop_oneof![Just(Dialect::Native), Just(Dialect::OpenAi)], fields(), fields());
+        let who = any::<(Option<String>, Option<bool>, Option<String>)>();
+        (what, how, who).prop_map(
+            |(
+                (messages, tools, tool_choice, output_format, sampling),
+                (limit, dialect, unknown, carried),
+                (model, parallel_tool_calls, end_user),
+            )| ChatRequest {
+                model,
+                messages,
+                tools,
+                tool_choice,
+                parallel_tool_calls,
+                output_format,
+                sampling,
+                limit,
+                dialect,
+                unknown,
+                carried,
+                end_user,
+            },
+        )
+    }
+
+    fn choice() -> impl Strategy<Value = Choice> {
+        let finish = prop_oneof![
+            Just(FinishReason::Stop),
+            Just(FinishReason::Length),
+            Just(FinishReason::ToolCalls),
+            Just(FinishReason::ContentFilter),
+            any::<String>().prop_map(FinishReason::Other),
+        ];
+        (any::<u32>(), any::<[Option<String>; 2]>(), vec(tool_call(), 0..3), of(finish), of(json()), fields())
+            .prop_map(|(index, [text, refusal], tool_calls, finish, logprobs, unknown)| Choice {
+                index,
+                text,
+                refusal,
+                tool_calls,
+                finish,
+                logprobs,
+                unknown,
+            })
+    }
+
+    fn answer() -> impl Strategy<Value = ChatResponse> {
+        let usage =
+            (any::<[u64; 2]>(), fields()).prop_map(|([prompt_tokens, completion_tokens], unknown)| Usage {
+                prompt_tokens,
+                completion_tokens,
+                unknown,
+            });
+        (any::<(String, i64, String)>(), vec(choice(), 0..3), of(usage), fields()).prop_map(
+            |((id, created, model), choices, usage, unknown)| ChatResponse {
+                id,
+                created,
+                model,
+                choices,
+                usage,
+                unknown,
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn any_request_comes_back_as_it_was(request in request()) {
+            let split = write_request(&request).unwrap();
+            prop_assert_eq!(read_request(&split.context, split.prompt), Some(request));
+        }
+
+        #[test]
+        fn any_answer_comes_back_as_it_was(answer in answer(), tags in any::<Vec<String>>()) {
+            let bytes = write_answer(&answer, &tags).unwrap();
+            prop_assert_eq!(read_answer(&bytes), Some((answer, tags)));
+        }
+    }
+
+    #[test]
+    fn requests_that_differ_in_the_last_prompt_alone_share_their_context() {
+        let split = |prompt| write_request(&ChatRequest::from_prompt(prompt)).unwrap();
+        let (one, other) = (split("one"), split("other"));
+        assert_eq!(one.context, other.context);
+        assert_eq!(one.prompt.as_deref(), Some("one"));
+    }
+
+    #[test]
+    fn a_form_of_another_version_is_not_read() {
+        let split = write_request(&ChatRequest::from_prompt("q")).unwrap();
+        let newer = String::from_utf8(split.context).unwrap().replacen("\"v\":1", "\"v\":2", 1);
+        assert_eq!(read_request(newer.as_bytes(), split.prompt), None);
+    }
+}

@@ -209,7 +209,11 @@ impl Writer {
             None => self.target.connect().await?,
         };
         let transaction = AssertUnwindSafe(async {
-            connection.begin().await?;
+            if let Err(StoreError::Unreachable { .. }) = connection.begin().await {
+                // The server closed it while it was idle; nothing was begun, so nothing is done twice.
+                connection = self.target.connect().await?;
+                connection.begin().await?;
+            }
             let done = work(&mut connection).await?;
             connection.commit().await?;
             Ok(done)

@@ -3,4 +3,5 @@
 mod index;
 mod index_edge;
 mod index_server;
+mod store;
 mod support;

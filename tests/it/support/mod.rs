@@ -1,6 +1,7 @@
 //! Real parts that tests start, and wait for.
 
 pub mod points;
+pub mod postgres;
 pub mod qdrant_server;
 
 use std::time::{Duration, Instant};
