@@ -1,0 +1,3 @@
+//! Everything that needs more than pure code, in one binary.
+
+mod transport;
