@@ -6,7 +6,8 @@
 //! client still speaks plain HTTP, and every TLS handshake fails.
 
 use std::collections::HashMap;
-use std::error::Error as _;
+use std::error::Error;
+use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -163,19 +164,30 @@ fn builder(connect_timeout: Duration) -> reqwest::ClientBuilder {
 /// Reads the kind of failure off an error of `reqwest`, whose own text would show the URL.
 fn fault(error: &reqwest::Error) -> TransportError {
     if error.is_dns() {
-        return TransportError::Resolve;
+        TransportError::Resolve
+    } else if error.is_connect() && has_cause::<rustls::Error>(error) {
+        TransportError::Tls
+    } else if error.is_connect() && error.is_timeout() {
+        TransportError::ConnectTimeout
+    } else if error.is_connect() {
+        TransportError::Connect
+    } else if error.is_decode() && !has_cause::<hyper::Error>(error) {
+        TransportError::Encoding
+    } else {
+        TransportError::Reset
     }
-    if error.is_connect() {
-        let mut cause = error.source();
-        while let Some(inner) = cause {
-            if inner.is::<rustls::Error>() {
-                return TransportError::Tls;
-            }
-            cause = inner.source();
-        }
-        return if error.is_timeout() { TransportError::ConnectTimeout } else { TransportError::Connect };
+}
+
+/// Returns whether an error of this type is among the causes.
+fn has_cause<T: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
+    if error.is::<T>() {
+        return true;
     }
-    if error.is_decode() { TransportError::Encoding } else { TransportError::Reset }
+    // What an I/O error wraps is not its source: that is the source of what it wraps.
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(wrapped) => has_cause::<T>(wrapped),
+        None => error.source().is_some_and(has_cause::<T>),
+    }
 }
 
 /// The body of a response, in pieces as they come, decompressed.

@@ -5,3 +5,4 @@ mod index_edge;
 mod index_server;
 mod store;
 mod support;
+mod transport;
