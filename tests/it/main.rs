@@ -3,6 +3,7 @@
 mod index;
 mod index_edge;
 mod index_server;
+mod layering;
 mod store;
 mod support;
 mod transport;
