@@ -17,7 +17,7 @@ use crate::cache::{BlockedPairs, Cache, Indexer, Sweeper};
 use crate::config::{Config, Secret};
 use crate::gateway::{Gateway, Limits};
 use crate::http::Shutdown;
-use crate::store::{DataLock, Opened, Store};
+use crate::store::{DataLock, Opened, Running, Store};
 use crate::telemetry::Telemetry;
 
 pub use check::{Finding, check};
@@ -89,7 +89,7 @@ impl App {
         Ok(Self {
             gateway: Arc::new(ArcSwap::from_pointee(gateway)),
             telemetry,
-            token: DataLock::new_token(),
+            token: Running::new_token(),
             config: config.clone(),
             store,
             lock,

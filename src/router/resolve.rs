@@ -54,6 +54,8 @@ pub struct UnknownModel {
 #[derive(Debug)]
 pub struct Routes {
     pub(super) aliases: HashMap<String, Arc<Route>>,
+    /// The label of every name that is not a route.
+    pub(super) other: Arc<str>,
     /// In the order of preference.
     pub(super) upstreams: Vec<Arc<Upstream>>,
     /// The model that a request without one means, where no route is called `default`.
@@ -94,6 +96,12 @@ impl Routes {
         Ok(self.direct(ModelAlias::new(step.name()), vec![step]))
     }
 
+    /// Returns the label of a name in metrics, without building its route.
+    pub fn label(&self, asked: Option<&str>) -> Arc<str> {
+        let named = self.aliases.get(asked.unwrap_or(DEFAULT_ALIAS));
+        Arc::clone(named.map_or(&self.other, |route| &route.label))
+    }
+
     /// Returns every name that may be asked for, with who answers; a provider that takes any model is `name/*`.
     pub fn listed(&self) -> Vec<(String, String)> {
         let mut aliases: Vec<_> =
@@ -117,7 +125,7 @@ impl Routes {
     fn direct(&self, alias: ModelAlias, chain: Vec<Step>) -> Arc<Route> {
         Arc::new(Route {
             alias,
-            label: Arc::from("other"),
+            label: Arc::clone(&self.other),
             chain,
             key_rules: Arc::clone(&self.key_rules),
             cache: Arc::clone(&self.cache),
@@ -173,6 +181,7 @@ mod tests {
         let Config { cache, .. } = load(&Flags::default(), &Environment::default()).unwrap();
         Routes {
             aliases: HashMap::new(),
+            other: Arc::from("other"),
             upstreams,
             default_model: default_model.map(str::to_owned),
             key_rules: Arc::default(),
