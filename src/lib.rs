@@ -4,3 +4,4 @@ pub mod chat;
 pub mod cli;
 pub mod config;
 pub mod single_flight;
+pub mod store;

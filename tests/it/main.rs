@@ -4,3 +4,5 @@
 
 mod cli;
 mod examples;
+mod store;
+mod support;
