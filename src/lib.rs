@@ -3,5 +3,8 @@
 pub mod chat;
 pub mod cli;
 pub mod config;
+pub mod providers;
 pub mod single_flight;
 pub mod store;
+pub mod transport;
+pub mod wire;

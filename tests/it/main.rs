@@ -6,3 +6,4 @@ mod cli;
 mod examples;
 mod store;
 mod support;
+mod transport;
