@@ -77,7 +77,8 @@ pub async fn run(args: FeedbackArgs, place: &Place) -> anyhow::Result<()> {
     if args.admin.json {
         return print_json(&done);
     }
-    let Done { removed, pair_blocked } = Done::deserialize(done).context("cannot read the server's answer")?;
+    let Done { removed, pair_blocked } =
+        Done::deserialize(done).context("cannot read the server's answer")?;
     let pair = if pair_blocked { "; this pair of prompts will not match again" } else { "" };
     print(&format!("entries removed: {removed}{pair}"))
 }

@@ -84,8 +84,7 @@ pub async fn run(args: InvalidateArgs, place: &Place) -> anyhow::Result<()> {
     if args.admin.json {
         print_json(&done)?;
     } else {
-        let Done { count, dry_run } =
-            Done::deserialize(done).context("cannot read the server's answer")?;
+        let Done { count, dry_run } = Done::deserialize(done).context("cannot read the server's answer")?;
         let what = if dry_run { "entries that fit" } else { "entries removed" };
         print(&format!("{what}: {count}"))?;
     }

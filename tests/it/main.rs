@@ -1,6 +1,10 @@
 //! Everything that needs more than one module: one binary, so that it links once.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the tasks of a test end with it, and it may look for its tools"
+)]
 
 mod cli;
 mod examples;
