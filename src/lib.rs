@@ -1,5 +1,6 @@
 //! Refrain: a semantic response cache server.
 
+pub mod app;
 pub mod chat;
 pub mod cli;
 pub mod config;
