@@ -79,4 +79,4 @@ pub mod http;
 
 pub mod app;
 
-
+pub mod cli;

@@ -125,7 +125,10 @@ impl Store {
             last_failure: Arc::clone(&last_failure),
             closing: closing.clone(),
         };
-        // The store owns this task and waits for it in `close`: it must outlive every other task that writes.
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the store waits for this task in `close`: it must outlive every other task that writes"
+        )]
         let writer = Mutex::new(Some(tokio::spawn(writer.run())));
         let store = Self { readers, jobs, recent, last_failure, closing, writer, damaged: AtomicU64::new(0) };
         Ok((store, opened))
