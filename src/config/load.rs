@@ -109,6 +109,9 @@ fn read_environment(
     environment: &Environment,
 ) -> Result<(), ConfigError> {
     config.default_model = environment.get("REFRAIN_MODEL").map(str::to_owned);
+    if let Some(log) = environment.get("RUST_LOG") {
+        log.clone_into(&mut config.log);
+    }
     config.auth.environment_key = environment.secret("REFRAIN_API_KEY");
     if let Some(variable) = &config.index.api_key_env {
         config.index.api_key = environment.secret(variable);
