@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use tokio::time::{Instant, timeout_at};
 
 pub use reqwest::Url;
@@ -27,9 +27,10 @@ const IDLE_PER_HOST: usize = 64;
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
-/// A call to be made: a POST, which is all that generations need.
+/// A call to be made.
 #[derive(Clone, Debug)]
 pub struct Outgoing {
+    pub method: Method,
     pub url: Url,
     /// Headers; those with keys are marked as sensitive.
     pub headers: HeaderMap,
@@ -112,8 +113,8 @@ impl Transport {
     /// See [`TransportError`]. A connection from the pool that turns out to be closed is replaced and the call made
     /// again, if nothing of it was sent; beyond that nothing is retried here.
     pub async fn send(&self, outgoing: Outgoing, limits: CallLimits) -> Result<Incoming, TransportError> {
-        let Outgoing { url, headers, body } = outgoing;
-        let request = self.client(limits.connect_timeout)?.post(url).headers(headers).body(body);
+        let Outgoing { method, url, headers, body } = outgoing;
+        let request = self.client(limits.connect_timeout)?.request(method, url).headers(headers).body(body);
         let response = timeout_at(limits.deadline, request.send())
             .await
             .map_err(|_| TransportError::Deadline)?
@@ -142,6 +143,7 @@ impl Transport {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "this is the one client")]
 fn builder(connect_timeout: Duration) -> reqwest::ClientBuilder {
     let builder = reqwest::Client::builder()
         .user_agent(concat!("refrain/", env!("CARGO_PKG_VERSION")))

@@ -39,6 +39,13 @@ CREATE INDEX entries_by_worth ON entries (worth, size);
 CREATE INDEX entries_by_scope ON entries (tenant, namespace, model);
 CREATE INDEX entries_by_context ON entries (context);
 
+-- One row: the worth that the last evicted entry had. `src/store/eviction.rs` says what for.
+CREATE TABLE eviction (
+    floor REAL NOT NULL
+) STRICT;
+
+INSERT INTO eviction (floor) VALUES (0);
+
 CREATE TABLE tags (
     entry INTEGER NOT NULL REFERENCES entries (id) ON DELETE CASCADE,
     tag   TEXT NOT NULL,

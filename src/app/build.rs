@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio_util::task::TaskTracker;
+use unicode_script::Script;
 
 use crate::cache::guards::Scripts;
 use crate::cache::{ModelLimits, SemanticTier};
@@ -51,7 +52,7 @@ async fn open_semantic_tier(config: &Config) -> anyhow::Result<SemanticTier> {
     let limits = ModelLimits {
         similarity_threshold: model.similarity_threshold().unwrap_or(UNMEASURED_THRESHOLD),
         // Every model that ships was trained on English; one that is fetched by name may know any script.
-        scripts: model.similarity_threshold().map(|_| Scripts::latin()),
+        scripts: model.similarity_threshold().map(|_| Scripts::new(&[Script::Latin])),
     };
     let index = open_index(config, &pool).context("index")?;
     Ok(SemanticTier::new(Arc::new(pool), index, limits))

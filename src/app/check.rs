@@ -116,7 +116,11 @@ async fn store(config: &Config, running: Option<&Running>) -> Finding {
 async fn index(config: &Config, pool: Option<&Pool>, running: Option<&Running>) -> Finding {
     const PART: &str = "index";
     let Some(pool) = pool else {
-        return unwell(PART, "not tried, since no prompt can be embedded".to_owned(), "mend the runtime first");
+        return unwell(
+            PART,
+            "not tried, since no prompt can be embedded".to_owned(),
+            "mend the runtime first",
+        );
     };
     if config.index.kind == IndexKind::Embedded && running.is_some() {
         return well(PART, "embedded in the running server; see `refrain stats`".to_owned());
@@ -163,11 +167,15 @@ async fn upstream(config: &ProviderConfig) -> Finding {
             ProviderErrorKind::BadKey => {
                 unwell(PART, format!("{name}: the key is refused ({status})"), "see api_key_env")
             }
-            ProviderErrorKind::QuotaGone => {
-                unwell(PART, format!("{name}: nothing is left to spend ({status})"), "see the vendor's billing page")
-            }
+            ProviderErrorKind::QuotaGone => unwell(
+                PART,
+                format!("{name}: nothing is left to spend ({status})"),
+                "see the vendor's billing page",
+            ),
             _ => well(PART, format!("{name}: answers")),
         },
-        Err(error) => unwell(PART, format!("{name}: {error:#}"), "see base_url, and whether it can be reached"),
+        Err(error) => {
+            unwell(PART, format!("{name}: {error:#}"), "see base_url, and whether it can be reached")
+        }
     }
 }

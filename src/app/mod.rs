@@ -8,16 +8,18 @@ mod serve;
 
 use std::sync::Arc;
 
+use ::http::{Request, Response};
 use anyhow::Context;
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::cache::{BlockedPairs, Cache, Indexer, Sweeper};
 use crate::config::{Config, Secret};
 use crate::gateway::{Gateway, Limits};
-use crate::http::Shutdown;
-use crate::store::{DataLock, Opened, Store};
+use crate::http::{self, Keys, Shutdown};
+use crate::store::{DataLock, Opened, Running, Store};
 use crate::telemetry::Telemetry;
 
 pub use check::{Finding, check};
@@ -89,7 +91,7 @@ impl App {
         Ok(Self {
             gateway: Arc::new(ArcSwap::from_pointee(gateway)),
             telemetry,
-            token: DataLock::new_token(),
+            token: Running::new_token(),
             config: config.clone(),
             store,
             lock,
@@ -102,11 +104,21 @@ impl App {
         })
     }
 
+    /// Answers a request of the admin interface without a listener.
+    pub async fn ask_admin(&self, request: Request<Bytes>) -> Response<Bytes> {
+        let keys = Keys::admin(&self.config.auth, &self.token);
+        let admin = http::admin(self.state(Shutdown::default()), &keys);
+        http::ask(admin, request, &self.token).await
+    }
+
     /// Lets generations under way finish until `deadline`, commits every write, and lets go of the data folder.
     pub async fn close(self, deadline: tokio::time::Instant) {
         self.generations.close();
         if tokio::time::timeout_at(deadline, self.generations.wait()).await.is_err() {
-            tracing::warn!(generations = self.generations.len(), "the drain time is over, giving up what is left");
+            tracing::warn!(
+                generations = self.generations.len(),
+                "the drain time is over, giving up what is left"
+            );
             self.give_up.cancel();
             self.generations.wait().await;
         }

@@ -14,6 +14,9 @@ use super::App;
 use crate::config::Config;
 use crate::http::{self, AppState, BodyLimits, Keys, Limits, Shutdown};
 
+/// The time for the whole body of a request.
+const BODY_TIME: Duration = Duration::from_secs(30);
+
 /// A server that listens.
 pub struct Server {
     app: App,
@@ -111,7 +114,11 @@ impl App {
         Arc::new(AppState {
             gateway: Arc::clone(&self.gateway),
             telemetry: Arc::clone(&self.telemetry),
-            body: BodyLimits::of(&self.config),
+            body: BodyLimits {
+                bytes: server.max_body_bytes,
+                time: BODY_TIME,
+                is_json_only: self.config.auth.is_keyless(),
+            },
             stream_max: Duration::from_secs(server.max_stream_seconds),
             shutdown: public_end,
         })
@@ -130,10 +137,7 @@ struct Signals {
 
 impl Signals {
     fn listen() -> anyhow::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
     async fn next(&mut self) {

@@ -35,6 +35,11 @@ impl Gateway {
         self.router.listed().into_iter().map(|(id, owned_by)| ListedModel { id, owned_by }).collect()
     }
 
+    /// Returns the label of a model name in metrics: a configured name or `other`.
+    pub fn route_label(&self, model: Option<&str>) -> Arc<str> {
+        self.router.label(model)
+    }
+
     /// Returns the numbers of every tier; a tier that fails says so in its place.
     pub async fn stats(&self) -> Stats {
         let (memory_entries, memory_bytes) = self.cache.memory_holds();

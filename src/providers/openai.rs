@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use super::{Provider, ProviderError, ProviderErrorKind, StreamDecoder};
 use crate::chat::{ChatRequest, ChatResponse, LimitSpelling};
@@ -89,7 +89,7 @@ impl Provider for OpenAi {
         headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
         let encoding = Encoding { model, stream, native_limit: self.native_limit };
         let body = Bytes::from(encode_request(request, encoding));
-        Ok(Outgoing { url: self.endpoint.clone(), headers, body })
+        Ok(Outgoing { method: Method::POST, url: self.endpoint.clone(), headers, body })
     }
 
     fn decode(&self, body: &[u8]) -> Result<ChatResponse, ProviderError> {

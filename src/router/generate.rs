@@ -53,7 +53,7 @@ pub struct ChainFailure {
     /// The shortest wait that any of them asked for.
     pub retry_after: Option<Duration>,
     /// Whether the model that is missing was named freely by the caller.
-    pub is_free: bool,
+    pub is_model_free: bool,
 }
 
 impl Router {
@@ -95,14 +95,14 @@ impl Router {
                 _ => (error, step.is_free),
             };
             if is_final || (is_verdict && !may_go_on) {
-                let (error, is_free) = reported;
-                return Err(Failure::Upstream(ChainFailure { error, attempts, retry_after, is_free }));
+                let (error, is_model_free) = reported;
+                return Err(Failure::Upstream(ChainFailure { error, attempts, retry_after, is_model_free }));
             }
             failed = Some(reported);
         }
         // The gateway asks for no generation along an empty chain.
         let error = ProviderError::new(ProviderErrorKind::ModelMissing, "the route has no upstream");
-        Err(Failure::Upstream(ChainFailure { error, attempts, retry_after, is_free: false }))
+        Err(Failure::Upstream(ChainFailure { error, attempts, retry_after, is_model_free: false }))
     }
 
     fn chain_failure(
@@ -112,7 +112,7 @@ impl Router {
         retry_after: Option<Duration>,
         step: &Step,
     ) -> Failure {
-        Failure::Upstream(ChainFailure { error, attempts, retry_after, is_free: step.is_free })
+        Failure::Upstream(ChainFailure { error, attempts, retry_after, is_model_free: step.is_free })
     }
 }
 

@@ -57,6 +57,7 @@ impl Router {
         });
         let cache = Arc::new(config.cache.clone());
         let routes = Routes {
+            other: Arc::from("other"),
             aliases: aliases.collect(),
             key_rules: Arc::new(key_rules(&cache)),
             cache,
@@ -72,6 +73,11 @@ impl Router {
     /// [`UnknownModel`], naming what is known.
     pub fn resolve(&self, asked: Option<&str>) -> Result<Arc<Route>, UnknownModel> {
         self.routes.resolve(asked)
+    }
+
+    /// Returns the label of a model name in metrics: a configured name or `other`.
+    pub fn label(&self, asked: Option<&str>) -> Arc<str> {
+        self.routes.label(asked)
     }
 
     /// Returns every name that may be asked for, with who answers.

@@ -54,6 +54,8 @@ pub struct UnknownModel {
 #[derive(Debug)]
 pub struct Routes {
     pub(super) aliases: HashMap<String, Arc<Route>>,
+    /// The label of every name that is not a route.
+    pub(super) other: Arc<str>,
     /// In the order of preference.
     pub(super) upstreams: Vec<Arc<Upstream>>,
     /// The model that a request without one means, where no route is called `default`.
@@ -94,6 +96,12 @@ impl Routes {
         Ok(self.direct(ModelAlias::new(step.name()), vec![step]))
     }
 
+    /// Returns the label of a name in metrics, without building its route.
+    pub fn label(&self, asked: Option<&str>) -> Arc<str> {
+        let named = self.aliases.get(asked.unwrap_or(DEFAULT_ALIAS));
+        Arc::clone(named.map_or(&self.other, |route| &route.label))
+    }
+
     /// Returns every name that may be asked for, with who answers; a provider that takes any model is `name/*`.
     pub fn listed(&self) -> Vec<(String, String)> {
         let mut aliases: Vec<_> =
@@ -117,7 +125,7 @@ impl Routes {
     fn direct(&self, alias: ModelAlias, chain: Vec<Step>) -> Arc<Route> {
         Arc::new(Route {
             alias,
-            label: Arc::from("other"),
+            label: Arc::clone(&self.other),
             chain,
             key_rules: Arc::clone(&self.key_rules),
             cache: Arc::clone(&self.cache),
@@ -150,4 +158,77 @@ fn vendor_of(model: &str) -> Option<ProviderKind> {
     let is_reasoning_series =
         model.strip_prefix('o').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
     (model.starts_with("gpt-") || is_reasoning_series).then_some(ProviderKind::OpenAi)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Environment, Flags, ModelConfig, ProviderConfig, load};
+    use crate::providers::OpenAi;
+
+    fn upstream(name: &str, kind: ProviderKind, models: Option<&[&str]>) -> Arc<Upstream> {
+        let config = ProviderConfig {
+            base_url: Some("http://127.0.0.1:9/v1".into()),
+            models: models.map(|names| {
+                names.iter().map(|name| ModelConfig { name: (*name).into(), stream: true }).collect()
+            }),
+            ..ProviderConfig::named(name, kind)
+        };
+        Arc::new(Upstream::new(&config, Arc::new(OpenAi::from_config(&config).unwrap())))
+    }
+
+    fn routes(upstreams: Vec<Arc<Upstream>>, default_model: Option<&str>) -> Routes {
+        let Config { cache, .. } = load(&Flags::default(), &Environment::default()).unwrap();
+        Routes {
+            aliases: HashMap::new(),
+            other: Arc::from("other"),
+            upstreams,
+            default_model: default_model.map(str::to_owned),
+            key_rules: Arc::default(),
+            cache: Arc::new(cache),
+        }
+    }
+
+    fn alias(routes: &Routes, asked: Option<&str>) -> Option<String> {
+        routes.resolve(asked).ok().map(|route| route.alias.to_string())
+    }
+
+    #[test]
+    fn a_bare_name_and_its_full_form_are_one_model() {
+        let routes = routes(vec![upstream("openai", ProviderKind::OpenAi, None)], None);
+        assert_eq!(alias(&routes, Some("gpt-4o-mini")).as_deref(), Some("openai/gpt-4o-mini"));
+        assert_eq!(alias(&routes, Some("openai/gpt-4o-mini")).as_deref(), Some("openai/gpt-4o-mini"));
+    }
+
+    #[test]
+    fn the_only_provider_takes_names_with_slashes_of_its_own() {
+        let routes = routes(vec![upstream("openrouter", ProviderKind::OpenAiCompatible, None)], None);
+        let alias = alias(&routes, Some("openai/gpt-4o-mini"));
+        assert_eq!(alias.as_deref(), Some("openrouter/openai/gpt-4o-mini"));
+    }
+
+    #[test]
+    fn among_several_the_one_that_lists_it_wins_then_the_vendor_of_the_prefix() {
+        let routes = routes(
+            vec![
+                upstream("openai", ProviderKind::OpenAi, None),
+                upstream("local", ProviderKind::OpenAiCompatible, Some(&["gpt-oss", "llama"])),
+            ],
+            None,
+        );
+        assert_eq!(alias(&routes, Some("gpt-oss")).as_deref(), Some("local/gpt-oss"));
+        assert_eq!(alias(&routes, Some("o3")).as_deref(), Some("openai/o3"));
+        assert_eq!(alias(&routes, Some("llama")).as_deref(), Some("local/llama"));
+        let unknown = routes.resolve(Some("mistral")).unwrap_err();
+        assert_eq!(unknown.known, ["openai/*", "local/gpt-oss", "local/llama"]);
+        assert_eq!(alias(&routes, Some("local/other")), None);
+    }
+
+    #[test]
+    fn no_model_means_the_default_one_and_without_providers_any_name_has_a_route() {
+        let of = |upstreams, default| alias(&routes(upstreams, default), None);
+        let openai = vec![upstream("openai", ProviderKind::OpenAi, None)];
+        assert_eq!(of(openai, Some("openai/gpt-4o-mini")).as_deref(), Some("openai/gpt-4o-mini"));
+        assert_eq!(of(Vec::new(), None).as_deref(), Some("default"));
+    }
 }

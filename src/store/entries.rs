@@ -79,7 +79,7 @@ impl EncodedEntry {
              created_at, expires_at, output_limit, completion_tokens, cost_usd, semantic_key, hits, last_hit, size, \
              gain, worth, checksum, context, prompt, answer) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
-             (SELECT coalesce(min(worth), 0) FROM entries) + ($15 + 1) * $18, $19, $20, $21, $22) \
+             (SELECT floor FROM eviction) + ($15 + 1) * $18, $19, $20, $21, $22) \
              RETURNING id",
         )
         .bind(key.as_bytes())
@@ -294,7 +294,7 @@ pub struct Touch {
 pub(super) async fn touch(connection: &mut Connection, touch: &Touch) -> Result<(), StoreError> {
     let statement = sql("UPDATE entries SET hits = hits + $2, \
          last_hit = CASE WHEN last_hit > $3 THEN last_hit ELSE $3 END, \
-         worth = (SELECT coalesce(min(worth), 0) FROM entries) + (hits + $2 + 1) * gain WHERE key = $1")
+         worth = (SELECT floor FROM eviction) + (hits + $2 + 1) * gain WHERE key = $1")
     .bind(touch.key.as_bytes())
     .bind(i64::from(touch.hits))
     .bind(touch.last_hit.0);

@@ -6,14 +6,14 @@
 //! worth = floor + (hits + 1) × gain        gain = USD that one hit saves ÷ MiB that the entry takes
 //! ```
 //!
-//! where `floor` is the least worth in the store at the moment of the entry's last hit (or of its writing). As cheap
-//! entries go, the floor rises, so an entry that was worth much but is no longer asked for sinks towards it: age
-//! counts without a clock. The USD are those its generation cost; where the cost is unknown, its completion tokens at
+//! where `floor` is the worth of the last entry that was evicted, as it was at this entry's last hit (or its writing).
+//! With each eviction the floor rises, so an entry that was worth much but is no longer asked for is overtaken by
+//! newer ones: age counts without a clock, and only where there is a want of room. The USD are those its generation cost; where the cost is unknown, its completion tokens at
 //! [`NOMINAL_USD_PER_TOKEN`]; where nobody counted those, a quarter of its text's bytes. Expired entries go before
 //! any other, and eviction stops at [`TARGET_PERCENT`] of the capacity, so that it does not run for every new entry.
 
 use super::StoreError;
-use super::database::{Connection, sql};
+use super::database::{Connection, Row, sql};
 use super::entries::{ids, integer, only, remove_entries};
 use crate::chat::{Fingerprint, UnixMillis};
 
@@ -60,27 +60,39 @@ pub(super) async fn evict(
     if excess <= 0 {
         return Ok(Vec::new());
     }
-    let mut candidates = connection
+    let expired = connection
         .rows(
             sql("SELECT id, size FROM entries WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2")
                 .bind(now.0)
                 .bind(BATCH),
         )
         .await?;
-    if candidates.is_empty() {
-        let least_worth = sql("SELECT id, size FROM entries ORDER BY worth, id LIMIT $1").bind(BATCH);
-        candidates = connection.rows(least_worth).await?;
+    if !expired.is_empty() {
+        let (victims, _) = enough(&expired, excess)?;
+        return remove_entries(connection, &victims).await;
     }
-    let mut victims = Vec::new();
-    let mut freed = 0;
-    for candidate in &candidates {
+    let least = sql("SELECT id, size, worth FROM entries ORDER BY worth, id LIMIT $1").bind(BATCH);
+    let least = connection.rows(least).await?;
+    let (victims, last) = enough(&least, excess)?;
+    if let Some(last) = last {
+        let floor = sql("UPDATE eviction SET floor = $1 WHERE floor < $1").bind(last.get::<f64>("worth")?);
+        connection.execute(floor).await?;
+    }
+    remove_entries(connection, &victims).await
+}
+
+/// Returns the ids of as many rows as free the excess, and the last of these rows.
+fn enough(candidates: &[Row], excess: i64) -> Result<(Vec<i64>, Option<&Row>), StoreError> {
+    let (mut victims, mut last, mut freed) = (Vec::new(), None, 0);
+    for candidate in candidates {
         if freed >= excess {
             break;
         }
         freed += candidate.get::<i64>("size")?;
         victims.push(candidate.get("id")?);
+        last = Some(candidate);
     }
-    remove_entries(connection, &victims).await
+    Ok((victims, last))
 }
 
 /// Returns the size at which eviction stops.

@@ -19,6 +19,7 @@ use sqlx::{SqlSafeStr, SqlStr};
 
 use super::StoreError;
 use super::database::{Connection, Target, sql};
+use super::entries::only;
 
 /// Marks a SQLite file as ours ("rfrn"), for `file` and for us.
 const APPLICATION_ID: i64 = 0x7266_726e;
@@ -56,16 +57,14 @@ async fn open_sqlite(path: &Path) -> Result<(Target, Connection, Opened), StoreE
     let unusable =
         |error: Error| StoreError::Unusable { path: path.into(), reason: error.kind().to_string() };
     let was_there = make_file(path).map_err(unusable)?;
-    let target = Target::Sqlite(sqlite_options(path));
-    match prepare_sqlite(&target, path).await {
-        Ok(connection) => {
-            let opened = if was_there { Opened::Existing } else { Opened::Created };
-            Ok((target, connection, opened))
+    match prepare_sqlite(path).await {
+        Ok((target, connection)) => {
+            Ok((target, connection, if was_there { Opened::Existing } else { Opened::Created }))
         }
         Err(StoreError::Corrupt { .. }) => {
             let aside = set_aside(path).map_err(unusable)?;
             make_file(path).map_err(unusable)?;
-            let connection = prepare_sqlite(&target, path).await?;
+            let (target, connection) = prepare_sqlite(path).await?;
             Ok((target, connection, Opened::SetAside(aside)))
         }
         Err(error) => Err(error),
@@ -86,7 +85,6 @@ fn make_file(path: &Path) -> Result<bool, Error> {
 fn sqlite_options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
-        .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(BUSY_TIMEOUT)
         .foreign_keys(true)
@@ -97,20 +95,32 @@ fn sqlite_options(path: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-/// Connects, looks whether the file is ours and sound, and brings its tables up to date.
-async fn prepare_sqlite(target: &Target, path: &Path) -> Result<Connection, StoreError> {
-    let mut connection = target.connect().await?;
-    let prepared = async {
-        check_version(&mut connection).await?;
-        check_ownership(&mut connection, path).await?;
-        check_pages(&mut connection, path).await?;
-        migrate(&mut connection).await
-    };
-    match prepared.await {
+/// Looks whether the file is ours and sound, and brings its tables up to date.
+async fn prepare_sqlite(path: &Path) -> Result<(Target, Connection), StoreError> {
+    let options = sqlite_options(path);
+    // The first look changes nothing: asking for a log would already write into a file that may not be ours.
+    checked(Target::Sqlite(options.clone()).connect().await?, async |connection| {
+        check_version(connection).await?;
+        check_ownership(connection, path).await?;
+        check_pages(connection, path).await
+    })
+    .await?
+    .close()
+    .await?;
+    let target = Target::Sqlite(options.journal_mode(SqliteJournalMode::Wal));
+    let connection = checked(target.connect().await?, migrate).await?;
+    Ok((target, connection))
+}
+
+/// Returns the connection if it passes. Else it is closed now and not by a drop some time later: closing deletes the
+/// log by its name, which after a renaming would be the new file's.
+async fn checked(
+    mut connection: Connection,
+    check: impl AsyncFnOnce(&mut Connection) -> Result<(), StoreError>,
+) -> Result<Connection, StoreError> {
+    match check(&mut connection).await {
         Ok(()) => Ok(connection),
         Err(error) => {
-            // Closed now and not by a drop some time later: closing deletes the log by its name, which after a
-            // renaming would be the new file's.
             connection.close().await.ok();
             Err(error)
         }
@@ -119,17 +129,15 @@ async fn prepare_sqlite(target: &Target, path: &Path) -> Result<Connection, Stor
 
 async fn check_version(connection: &mut Connection) -> Result<(), StoreError> {
     let rows = connection.rows(sql("SELECT sqlite_version() AS version")).await?;
-    let found: String = rows.first().ok_or(StoreError::Unfit { reason: "no version" })?.get("version")?;
+    let found: String = only(&rows)?.get("version")?;
     let numbers: Vec<u32> = found.split('.').map_while(|number| number.parse().ok()).collect();
     if numbers.as_slice() < OLDEST_SQLITE.as_slice() { Err(StoreError::OldSqlite { found }) } else { Ok(()) }
 }
 
 async fn check_ownership(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
-    let marks = connection
-        .rows(sql("SELECT application_id AS mark, (SELECT count(*) FROM sqlite_schema) AS tables FROM pragma_application_id"))
-        .await?;
-    let marks = marks.first().ok_or(StoreError::Unfit { reason: "no application id" })?;
-    match (marks.get::<i64>("mark")?, marks.get::<i64>("tables")?) {
+    let mark = connection.rows(sql("PRAGMA application_id")).await?;
+    let tables = connection.rows(sql("SELECT count(*) AS tables FROM sqlite_schema")).await?;
+    match (only(&mark)?.get::<i64>("application_id")?, only(&tables)?.get::<i64>("tables")?) {
         (APPLICATION_ID, _) => Ok(()),
         (0, 0) => connection.execute(sql("PRAGMA application_id = 1919316590")).await.map(drop),
         _ => Err(StoreError::Foreign { path: path.into() }),
@@ -140,9 +148,9 @@ async fn check_pages(connection: &mut Connection, path: &Path) -> Result<(), Sto
     if path.metadata().is_ok_and(|file| file.len() > QUICK_CHECK_BYTES) {
         return Ok(());
     }
-    let rows = connection.rows(sql("SELECT quick_check AS verdict FROM pragma_quick_check(1)")).await?;
-    match rows.first().map(|row| row.get::<String>("verdict")).transpose()?.as_deref() {
-        Some("ok") => Ok(()),
+    let verdict = connection.rows(sql("PRAGMA quick_check(1)")).await?;
+    match only(&verdict)?.get::<String>("quick_check")?.as_str() {
+        "ok" => Ok(()),
         _ => Err(StoreError::Corrupt { code: "quick_check".to_owned() }),
     }
 }
@@ -182,7 +190,7 @@ async fn open_postgres(url: &str) -> Result<(Target, Connection, Opened), StoreE
     let tables = connection
         .rows(sql("SELECT count(*) AS tables FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'entries'"))
         .await?;
-    let was_there = tables.first().is_some_and(|row| row.get::<i64>("tables").is_ok_and(|tables| tables > 0));
+    let was_there = only(&tables)?.get::<i64>("tables")? > 0;
     migrate(&mut connection).await?;
     Ok((target, connection, if was_there { Opened::Existing } else { Opened::Created }))
 }

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 use refrain::transport::{CallLimits, Incoming, Outgoing, Transport, TransportError, Url};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -58,7 +58,12 @@ fn limits() -> CallLimits {
 }
 
 fn outgoing(url: &Url) -> Outgoing {
-    Outgoing { url: url.clone(), headers: HeaderMap::new(), body: Bytes::from_static(b"{}") }
+    Outgoing {
+        method: Method::POST,
+        url: url.clone(),
+        headers: HeaderMap::new(),
+        body: Bytes::from_static(b"{}"),
+    }
 }
 
 async fn send(url: &Url, limits: CallLimits) -> Result<Incoming, TransportError> {

@@ -210,7 +210,7 @@ fn without_label(line: &str) -> &str {
 }
 
 /// Returns where quoted text stands in a line, without the quotes.
-fn quotes(line: &str) -> Vec<std::ops::Range<usize>> {
+fn quotes(line: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut from = 0;
     while let Some((at, open)) =
