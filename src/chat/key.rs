@@ -511,20 +511,32 @@ mod tests {
             )
     }
 
+    /// Puts one field of another request into this one.
+    fn one_field_of(one: &ChatRequest, other: ChatRequest, field: usize) -> ChatRequest {
+        let one = one.clone();
+        match field {
+            0 => ChatRequest { messages: other.messages, ..one },
+            1 => ChatRequest { tools: other.tools, ..one },
+            2 => ChatRequest { tool_choice: other.tool_choice, ..one },
+            3 => ChatRequest { parallel_tool_calls: other.parallel_tool_calls, ..one },
+            4 => ChatRequest { output_format: other.output_format, ..one },
+            5 => ChatRequest { sampling: other.sampling, ..one },
+            _ => ChatRequest { unknown: other.unknown, ..one },
+        }
+    }
+
     proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
 
         /// Fields are prefix-free, and each of them counts: whatever differs gives another fingerprint.
         #[test]
-        fn two_requests_share_a_fingerprint_only_if_they_are_the_same(one in request(), other in request()) {
+        fn two_requests_share_a_fingerprint_only_if_they_are_the_same(
+            (one, other) in (request(), request()),
+            field in 0..7_usize,
+        ) {
+            let near = one_field_of(&one, other.clone(), field);
+            prop_assert_eq!(key(&one).fingerprint == key(&near).fingerprint, one == near);
             prop_assert_eq!(key(&one).fingerprint == key(&other).fingerprint, one == other);
-        }
-
-        #[test]
-        fn one_message_more_or_a_text_cut_elsewhere_is_another_request(at in 0..3_usize, request in request()) {
-            let mut longer = request.clone();
-            longer.messages.insert(at.min(request.messages.len()), Message::text(Role::User, ""));
-            prop_assert_ne!(key(&request).fingerprint, key(&longer).fingerprint);
         }
 
         #[test]

@@ -116,15 +116,24 @@ impl TestApp {
     }
 
     /// Asks for a stream and returns when its head has come.
-    pub async fn stream(&self, path: &str, mut body: Value) -> Streamed {
+    pub async fn stream(&self, path: &str, body: Value) -> Streamed {
+        self.stream_with(path, body, &[]).await
+    }
+
+    pub async fn stream_with(&self, path: &str, mut body: Value, headers: &[(&str, &str)]) -> Streamed {
         body["stream"] = json!(true);
-        let response = self.request(Method::POST, &self.public(), path, &[], Some(body)).await;
-        Streamed::new(response.unwrap())
+        let body = Some(body.to_string());
+        Streamed::new(self.request(Method::POST, &self.public(), path, headers, body).await.unwrap())
     }
 
     /// Asks the public listener.
     pub async fn post(&self, path: &str, headers: &[(&str, &str)], body: Value) -> Response {
-        let sent = self.request(Method::POST, &self.public(), path, headers, Some(body)).await;
+        self.post_text(path, headers, &body.to_string()).await
+    }
+
+    /// Sends a body as it is written here.
+    pub async fn post_text(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Response {
+        let sent = self.request(Method::POST, &self.public(), path, headers, Some(body.to_owned())).await;
         Response::read(sent.unwrap()).await
     }
 
@@ -139,7 +148,7 @@ impl TestApp {
     }
 
     pub async fn admin_post(&self, path: &str, body: Value) -> Response {
-        let sent = self.request(Method::POST, &self.admin(), path, &[], Some(body)).await;
+        let sent = self.request(Method::POST, &self.admin(), path, &[], Some(body.to_string())).await;
         Response::read(sent.unwrap()).await
     }
 
@@ -149,7 +158,7 @@ impl TestApp {
         listener: &str,
         path: &str,
         headers: &[(&str, &str)],
-        body: Option<Value>,
+        body: Option<String>,
     ) -> reqwest::Result<reqwest::Response> {
         let mut request = self.client.request(method, format!("{listener}{path}"));
         if let Some(key) = &self.key {
@@ -159,7 +168,7 @@ impl TestApp {
             request = request.header(*name, *value);
         }
         if let Some(body) = body {
-            request = request.header("content-type", "application/json").body(body.to_string());
+            request = request.header("content-type", "application/json").body(body);
         }
         request.send().await
     }

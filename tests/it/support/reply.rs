@@ -60,6 +60,8 @@ enum Ends {
     WithDone,
     /// The connection breaks after half of the text.
     Cut,
+    /// The body ends in good order after half of the text.
+    Early,
 }
 
 impl Reply {
@@ -142,6 +144,12 @@ impl Reply {
     /// Says half of its text, then breaks the connection.
     pub fn cut_midway(mut self) -> Self {
         self.ends = Ends::Cut;
+        self
+    }
+
+    /// Says half of its text and ends there, as if that were all.
+    pub fn ending_early(mut self) -> Self {
+        self.ends = Ends::Early;
         self
     }
 
@@ -240,15 +248,16 @@ impl Reply {
         }
         second.push(event("[DONE]"));
 
-        let (midway, is_cut) = (self.midway.clone(), self.ends == Ends::Cut);
+        let (midway, ends) = (self.midway.clone(), self.ends);
         let rest = stream::once(async move {
             if let Some(gate) = midway {
                 gate.passed().await;
             }
-            if is_cut {
-                return stream::iter(vec![Err(std::io::Error::other("cut"))]);
-            }
-            stream::iter(second.into_iter().map(Ok).collect())
+            stream::iter(match ends {
+                Ends::WithDone => second.into_iter().map(Ok).collect(),
+                Ends::Cut => vec![Err(std::io::Error::other("cut"))],
+                Ends::Early => Vec::new(),
+            })
         });
         stream::iter(first.into_iter().map(Ok)).chain(rest.flatten())
     }
