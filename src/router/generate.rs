@@ -47,7 +47,7 @@ pub enum Failure {
 /// The failure of every upstream that was asked.
 #[derive(Debug)]
 pub struct ChainFailure {
-    /// The one to report: the caller's own mistake where the first upstream saw one, else the last failure.
+    /// The one to report: the caller's own mistake where the first upstream saw one, else the last that is none.
     pub error: ProviderError,
     pub attempts: Vec<chat::Attempt>,
     /// The shortest wait that any of them asked for.
@@ -91,7 +91,7 @@ impl Router {
             let may_go_on = error.kind.may_fail_over() || at > 0;
             let is_final = is_last || is_over || !may_go_on;
             let reported = match failed.take() {
-                Some(first) if first.0.kind.is_callers_fault() => first,
+                Some(first) if first.0.kind.is_callers_fault() || error.kind.is_callers_fault() => first,
                 _ => (error, step.is_free),
             };
             if is_final || (is_verdict && !may_go_on) {
