@@ -2,4 +2,7 @@
 
 pub mod chat;
 pub mod config;
+pub mod providers;
 pub mod single_flight;
+pub mod transport;
+pub mod wire;

@@ -1,0 +1,186 @@
+//! What an upstream's failure means for everybody involved.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::transport::TransportError;
+
+/// The longest message of a vendor that is passed on, in characters.
+const MESSAGE_CHARS_MAX: usize = 1_000;
+
+/// Why an upstream gave no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}{}: {message}", kind.name(), StatusSuffix(*status))]
+pub struct ProviderError {
+    pub kind: ProviderErrorKind,
+    /// The status of the response, if one came.
+    pub status: Option<u16>,
+    /// The vendor's words where the caller is at fault, cut to a sane length; else our own, which quote nothing that
+    /// came from the vendor, since vendors put pieces of keys and prompts into their messages.
+    pub message: String,
+    /// The vendor's code.
+    pub code: Option<String>,
+    /// The field of the request at fault.
+    pub param: Option<String>,
+    /// How long the vendor asks to be left alone.
+    pub retry_after: Option<Duration>,
+}
+
+struct StatusSuffix(Option<u16>);
+
+impl fmt::Display for StatusSuffix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |status| write!(f, " ({status})"))
+    }
+}
+
+/// The class of a failure; everything else follows from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ProviderErrorKind {
+    /// We ask too often; later is fine.
+    RateLimited,
+    /// Everybody asks too often.
+    Overloaded,
+    /// Nothing is left to spend; only a person or the calendar can change that.
+    QuotaGone,
+    ServerError,
+    Transport(TransportFault),
+    /// Some time limit of ours passed.
+    Timeout,
+    /// It answered, but not with an answer.
+    Malformed,
+    /// It does not take us for a customer.
+    BadKey,
+    ModelMissing,
+    /// The model cannot do what a parameter asks for.
+    Capability,
+    ContextTooLong,
+    BadRequest,
+    ContentPolicy,
+}
+
+/// Where a connection failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TransportFault {
+    /// Before anything was sent.
+    Connect,
+    /// After that.
+    Reset,
+}
+
+impl ProviderErrorKind {
+    /// Returns the metric label.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RateLimited => "rate_limited",
+            Self::Overloaded => "overloaded",
+            Self::QuotaGone => "quota_gone",
+            Self::ServerError => "server_error",
+            Self::Transport(TransportFault::Connect) => "connect",
+            Self::Transport(TransportFault::Reset) => "reset",
+            Self::Timeout => "timeout",
+            Self::Malformed => "malformed",
+            Self::BadKey => "bad_key",
+            Self::ModelMissing => "model_missing",
+            Self::Capability => "capability",
+            Self::ContextTooLong => "context_too_long",
+            Self::BadRequest => "bad_request",
+            Self::ContentPolicy => "content_policy",
+        }
+    }
+
+    /// Returns whether the request itself is wrong, so that its sender gets to read the vendor's words.
+    pub const fn is_callers_fault(self) -> bool {
+        match self {
+            Self::Capability | Self::ContextTooLong | Self::BadRequest | Self::ContentPolicy => true,
+            Self::RateLimited
+            | Self::Overloaded
+            | Self::QuotaGone
+            | Self::ServerError
+            | Self::Transport(_)
+            | Self::Timeout
+            | Self::Malformed
+            | Self::BadKey
+            | Self::ModelMissing => false,
+        }
+    }
+
+    /// Returns whether another upstream may do better. A context that is too long for one model may fit another; a
+    /// refused content must not be carried from vendor to vendor until one takes it.
+    pub const fn may_fail_over(self) -> bool {
+        match self {
+            Self::BadRequest | Self::ContentPolicy => false,
+            Self::RateLimited
+            | Self::Overloaded
+            | Self::QuotaGone
+            | Self::ServerError
+            | Self::Transport(_)
+            | Self::Timeout
+            | Self::Malformed
+            | Self::BadKey
+            | Self::ModelMissing
+            | Self::Capability
+            | Self::ContextTooLong => true,
+        }
+    }
+}
+
+impl ProviderError {
+    /// Builds a failure without a response to it, in our own words.
+    pub fn new(kind: ProviderErrorKind, message: impl fmt::Display) -> Self {
+        Self {
+            kind,
+            status: None,
+            message: message.to_string().chars().take(MESSAGE_CHARS_MAX).collect(),
+            code: None,
+            param: None,
+            retry_after: None,
+        }
+    }
+
+    /// Builds the failure of an answer that is none.
+    pub fn malformed(reason: impl fmt::Display) -> Self {
+        Self::new(ProviderErrorKind::Malformed, reason)
+    }
+
+    /// Builds the failure of a stream that ended before its answer did.
+    pub fn broken_off() -> Self {
+        Self::malformed("the stream ended without a finish reason")
+    }
+
+    /// Builds the failure of an upstream that took longer than we wait: `phase` says for what.
+    pub fn timeout(phase: &str) -> Self {
+        Self::new(ProviderErrorKind::Timeout, format_args!("no {phase} in time"))
+    }
+
+    /// Returns the word for this attempt in `x-upstream-attempts`: how the connection failed, else the status, else
+    /// that the answer was none. A bad answer that came with a good status is `malformed`, not `200`.
+    pub fn attempt_label(&self) -> String {
+        match (self.kind, self.status) {
+            (
+                ProviderErrorKind::Transport(_) | ProviderErrorKind::Timeout | ProviderErrorKind::Malformed,
+                _,
+            )
+            | (_, None) => match self.kind {
+                ProviderErrorKind::Transport(_) | ProviderErrorKind::Timeout => self.kind.name().to_owned(),
+                _ => ProviderErrorKind::Malformed.name().to_owned(),
+            },
+            (_, Some(status)) => status.to_string(),
+        }
+    }
+}
+
+impl From<TransportError> for ProviderError {
+    fn from(error: TransportError) -> Self {
+        let kind = match error {
+            TransportError::Resolve
+            | TransportError::Connect
+            | TransportError::Tls
+            | TransportError::Client => ProviderErrorKind::Transport(TransportFault::Connect),
+            TransportError::Reset => ProviderErrorKind::Transport(TransportFault::Reset),
+            TransportError::ConnectTimeout | TransportError::Deadline => ProviderErrorKind::Timeout,
+            TransportError::TooLarge | TransportError::Encoding => ProviderErrorKind::Malformed,
+        };
+        Self::new(kind, error)
+    }
+}

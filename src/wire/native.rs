@@ -1,0 +1,169 @@
+//! `/v1/generate`: our own format, both directions.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::fields::Path;
+use super::openai_message::read_messages;
+use super::openai_response::{OutUsage, WRITES, write_error};
+use super::{Asked, BodyControls, Delivery, ErrorShape, WireError, json, sse};
+use crate::chat::{ChatRequest, Dialect, LimitSpelling, Message, OutputLimit, Part, Role, Usage};
+
+/// The output limit of a request that names none.
+const MAX_TOKENS: u32 = 1_000;
+
+/// Reads the body of a request. Where no `messages` stand, `prompt` is the only turn.
+///
+/// # Errors
+/// Names the field at fault. A field that we do not know is at fault too: there is no upstream that speaks this
+/// format and could be given it, and a misspelt wish must not be dropped in silence.
+pub fn parse_request(body: &[u8]) -> Result<Asked, WireError> {
+    let body = Path::Body.object(json::parse(body)?)?;
+    let mut request = ChatRequest { messages: Vec::new(), ..ChatRequest::from_prompt(String::new()) };
+    debug_assert_eq!(request.dialect, Dialect::Native);
+    let mut delivery = Delivery::default();
+    let mut cache = BodyControls::default();
+    let (mut task, mut prompt, mut system) = (None, None, None);
+    let mut tokens = MAX_TOKENS;
+    for (field, value) in body {
+        let at = Path::Body.field(&field);
+        match field.as_str() {
+            _ if value.is_null() => {}
+            "prompt" => prompt = Some(at.text(value)?),
+            "messages" => request.messages = read_plain_messages(value, &at)?,
+            "system" => system = Some(at.text(value)?),
+            "model" => request.model = Some(at.text(value)?),
+            "max_tokens" => tokens = at.count(value, u32::MAX)?,
+            "temperature" => request.sampling.temperature = Some(at.f64(value)?),
+            "stream" => delivery.stream = at.bool(value)?,
+            "task" => task = Some(at.text(value)?),
+            "cache" => cache = BodyControls::read(value, &at)?,
+            _ => {
+                return Err(at.error(
+                    "is not known; `prompt`, `messages`, `system`, `model`, `max_tokens`, `temperature`, `stream`, \
+                     `task` and `cache` are",
+                ));
+            }
+        }
+    }
+    match prompt {
+        Some(_) if !request.messages.is_empty() => {
+            return Err(Path::Body.field("prompt").error("and `messages` cannot both be given"));
+        }
+        Some(text) if text.trim().is_empty() => {
+            return Err(Path::Body.field("prompt").error("must not be empty"));
+        }
+        Some(text) => request.messages.push(Message::text(Role::User, text)),
+        None if request.messages.is_empty() => {
+            return Err(Path::Body.field("prompt").error("is missing, and so is `messages`"));
+        }
+        None => {}
+    }
+    request.messages.splice(0..0, system.map(|text| Message::text(Role::System, text)));
+    request.limit = Some(OutputLimit { tokens, spelling: LimitSpelling::MaxTokens });
+    Ok(Asked { request, delivery, cache, task })
+}
+
+/// Reads messages that any vendor can be given: a role and text.
+fn read_plain_messages(value: Value, at: &Path<'_>) -> Result<Vec<Message>, WireError> {
+    let messages = read_messages(value, at)?;
+    for (index, message) in messages.iter().enumerate() {
+        let at = at.item(index);
+        let Message { role, content, name, tool_calls, tool_call_id, unknown } = message;
+        let known = "is not taken here; `role` and `content` are. /v1/chat/completions takes more";
+        if *role == Role::Tool {
+            return Err(at.field("role").error("must be one of `system`, `developer`, `user`, `assistant`"));
+        }
+        for (field, is_given) in [
+            ("name", name.is_some()),
+            ("tool_calls", !tool_calls.is_empty()),
+            ("tool_call_id", tool_call_id.is_some()),
+        ] {
+            if is_given {
+                return Err(at.field(field).error(known));
+            }
+        }
+        if let Some(field) = unknown.keys().next() {
+            return Err(at.field(field).error(known));
+        }
+        if let Some(part) = content.iter().position(|part| matches!(part, Part::Other(_))) {
+            return Err(at
+                .field("content")
+                .item(part)
+                .error("must be text; /v1/chat/completions takes more"));
+        }
+    }
+    Ok(messages)
+}
+
+/// An answer in our own format.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct NativeAnswer {
+    pub id: String,
+    /// The answer; `None` in the summary of a stream, which has said it already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// How it was come by: the value of `x-cache-source`.
+    pub source: String,
+    pub model: String,
+    pub provider: String,
+    pub finish_reason: Option<String>,
+    #[serde(serialize_with = "usage_json")]
+    pub usage: Option<Usage>,
+    pub cache: NativeCache,
+    /// In [0, 1].
+    pub quality: Option<f64>,
+    /// Why the ladder answered.
+    pub degraded: Option<String>,
+    pub latency_ms: f64,
+    pub cost_usd: Option<f64>,
+    pub saved_usd: Option<f64>,
+}
+
+/// What the cache did. A `None` is written as `null`: unknown, none, or not for the caller's eyes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct NativeCache {
+    pub key: Option<String>,
+    pub entry: Option<String>,
+    pub tier: Option<String>,
+    /// Cosine.
+    pub similarity: Option<f64>,
+    pub age_seconds: Option<u64>,
+    pub ttl_seconds: Option<i64>,
+}
+
+fn usage_json<S: serde::Serializer>(usage: &Option<Usage>, serializer: S) -> Result<S::Ok, S::Error> {
+    usage.as_ref().map(OutUsage).serialize(serializer)
+}
+
+/// Writes a whole answer.
+pub fn encode_answer(answer: &NativeAnswer) -> Vec<u8> {
+    let text_bytes = answer.text.as_ref().map_or(0, String::len);
+    let mut out = Vec::with_capacity(768 + text_bytes + text_bytes / 16);
+    serde_json::to_writer(&mut out, answer).expect(WRITES);
+    out
+}
+
+/// Appends a piece of a streamed answer.
+pub fn encode_delta(text: &str, out: &mut Vec<u8>) {
+    #[derive(Serialize)]
+    struct Piece<'a> {
+        delta: &'a str,
+    }
+    sse::event(out, |out| serde_json::to_writer(out, &Piece { delta: text }).expect(WRITES));
+}
+
+/// Appends the end of a stream that went well: the summary and `[DONE]`.
+pub fn encode_summary(summary: &NativeAnswer, out: &mut Vec<u8>) {
+    #[derive(Serialize)]
+    struct Last<'a> {
+        summary: &'a NativeAnswer,
+    }
+    sse::event(out, |out| serde_json::to_writer(out, &Last { summary }).expect(WRITES));
+    out.extend_from_slice(sse::DONE);
+}
+
+/// Appends an error, after which nothing follows.
+pub fn encode_stream_error(error: &ErrorShape<'_>, out: &mut Vec<u8>) {
+    sse::event(out, |out| write_error(error, out));
+}

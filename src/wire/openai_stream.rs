@@ -1,0 +1,297 @@
+//! A streamed Chat Completions answer: chunks read from an upstream, chunks written to a client.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::openai_response::{AnswerError, Head, OutUsage, WRITES, index_of, parse, write_error};
+use super::{ErrorShape, sse};
+use crate::chat::{Delta, FinishReason, Usage};
+
+/// Reads the chunks of one stream.
+#[derive(Debug, Default)]
+pub struct ChunkDecoder {
+    has_started: bool,
+    is_done: bool,
+    /// The choices that have said why they ended.
+    finished: Vec<u32>,
+    /// Fields we do not know, from chunks before the first with a choice.
+    unknown: Map<String, Value>,
+}
+
+impl ChunkDecoder {
+    /// Returns the pieces in the data of one event. Whatever follows `[DONE]` has none.
+    ///
+    /// # Errors
+    /// When the data is an error, or no chunk.
+    pub fn decode(&mut self, data: &str) -> Result<Vec<Delta>, AnswerError> {
+        let mut deltas = Vec::new();
+        if data.starts_with("[DONE]") {
+            self.is_done = true;
+        }
+        if self.is_done || data.trim().is_empty() {
+            return Ok(deltas);
+        }
+        let Value::Object(fields) = parse(data.as_bytes())? else {
+            return Err(AnswerError::malformed("a chunk is not an object"));
+        };
+        let Head { id, created, model, choices, usage, unknown } = Head::read(fields)?;
+        if !self.has_started {
+            self.unknown.extend(unknown);
+            // Azure's first chunk has filter results, an empty id and no choice: the stream begins after it.
+            if choices.is_empty() && usage.is_none() {
+                return Ok(deltas);
+            }
+            self.has_started = true;
+            deltas.push(Delta::Start { id, created, model, unknown: std::mem::take(&mut self.unknown) });
+        }
+        for choice in choices {
+            self.read_choice(choice, &mut deltas)?;
+        }
+        deltas.extend(usage.map(Delta::Usage));
+        Ok(deltas)
+    }
+
+    /// Returns whether `[DONE]` has come.
+    pub const fn is_done(&self) -> bool {
+        self.is_done
+    }
+
+    /// Returns whether each of the `choices` asked for has said why it ended. Usage may still follow.
+    pub fn is_finished(&self, choices: u32) -> bool {
+        self.finished.len() >= choices as usize
+    }
+
+    fn read_choice(&mut self, value: Value, deltas: &mut Vec<Delta>) -> Result<(), AnswerError> {
+        let Value::Object(mut fields) = value else {
+            return Err(AnswerError::malformed("a choice is not an object"));
+        };
+        let choice = index_of(&fields).unwrap_or(0);
+        if let Some(Value::Object(delta)) = fields.remove("delta") {
+            read_delta(choice, delta, deltas)?;
+        }
+        match fields.remove("logprobs") {
+            None | Some(Value::Null) => {}
+            Some(value) => deltas.push(Delta::Logprobs { choice, value }),
+        }
+        if let Some(Value::String(word)) = fields.remove("finish_reason")
+            && !word.is_empty()
+            && !self.finished.contains(&choice)
+        {
+            self.finished.push(choice);
+            deltas.push(Delta::Finish { choice, reason: FinishReason::parse(&word) });
+        }
+        Ok(())
+    }
+}
+
+fn read_delta(choice: u32, fields: Map<String, Value>, deltas: &mut Vec<Delta>) -> Result<(), AnswerError> {
+    // Every first chunk of OpenAI has `content: ""`; beside a call or a refusal that text was never said.
+    let says_else = ["tool_calls", "refusal"]
+        .iter()
+        .any(|field| fields.get(*field).is_some_and(|value| !value.is_null()));
+    for (field, value) in fields {
+        match (field.as_str(), value) {
+            ("role", _) | (_, Value::Null) => {}
+            ("content", Value::String(text)) if text.is_empty() && says_else => {}
+            ("content", Value::String(text)) => deltas.push(Delta::Text { choice, text }),
+            ("content", _) => return Err(AnswerError::malformed("the content is not a text")),
+            ("refusal", Value::String(text)) => deltas.push(Delta::Refusal { choice, text }),
+            ("tool_calls", Value::Array(calls)) => {
+                for (call, at) in calls.into_iter().zip(0..) {
+                    deltas.push(read_call(choice, call, at));
+                }
+            }
+            (_, value) => deltas.push(Delta::Unknown { choice, field, value }),
+        }
+    }
+    Ok(())
+}
+
+/// Reads a part of a call. One that is more than a function's name and arguments goes on as a field that we do not
+/// know, so that nothing of it is lost.
+fn read_call(choice: u32, value: Value, at: u32) -> Delta {
+    plain_part(choice, &value, at).unwrap_or_else(|| Delta::Unknown {
+        choice,
+        field: "tool_calls".to_owned(),
+        value: Value::Array(vec![value]),
+    })
+}
+
+fn plain_part(choice: u32, value: &Value, at: u32) -> Option<Delta> {
+    let fields = value.as_object()?;
+    let (mut id, mut name, mut arguments) = (None, None, String::new());
+    for (field, value) in fields {
+        match (field.as_str(), value) {
+            ("index", _) | (_, Value::Null) => {}
+            ("id", Value::String(text)) => id = Some(text.clone()),
+            ("type", Value::String(kind)) if kind == "function" || kind.is_empty() => {}
+            ("function", Value::Object(function)) => {
+                for (field, value) in function {
+                    match (field.as_str(), value) {
+                        (_, Value::Null) => {}
+                        ("name", Value::String(text)) => name = Some(text.clone()),
+                        ("arguments", Value::String(text)) => arguments.clone_from(text),
+                        _ => return None,
+                    }
+                }
+            }
+            _ => return None,
+        }
+    }
+    Some(Delta::ToolCall { choice, index: index_of(fields).unwrap_or(at), id, name, arguments })
+}
+
+/// Writes the chunks of one stream.
+#[derive(Debug)]
+pub struct ChunkEncoder {
+    include_usage: bool,
+    /// The beginning that all chunks share, up to the value of `choices`.
+    head: Vec<u8>,
+    /// The choices whose role has been written.
+    opened: Vec<u32>,
+    usage: Option<Usage>,
+}
+
+impl ChunkEncoder {
+    /// Begins a stream; with `include_usage` it ends with the usage, if one has come.
+    pub fn new(include_usage: bool) -> Self {
+        let mut encoder = Self { include_usage, head: Vec::new(), opened: Vec::new(), usage: None };
+        encoder.start("", 0, "", &Map::new());
+        encoder
+    }
+
+    fn start(&mut self, id: &str, created: i64, model: &str, unknown: &Map<String, Value>) {
+        #[derive(Serialize)]
+        struct Head<'a> {
+            id: &'a str,
+            object: &'static str,
+            created: i64,
+            model: &'a str,
+            #[serde(flatten)]
+            unknown: &'a Map<String, Value>,
+        }
+        self.head.clear();
+        let head = Head { id, object: "chat.completion.chunk", created, model, unknown };
+        serde_json::to_writer(&mut self.head, &head).expect(WRITES);
+        let brace = self.head.pop();
+        debug_assert_eq!(brace, Some(b'}'));
+        self.head.extend_from_slice(b",\"choices\":");
+    }
+
+    /// Appends the chunks that carry this piece. Usage is kept for the end.
+    pub fn push(&mut self, delta: &Delta, out: &mut Vec<u8>) {
+        match delta {
+            Delta::Start { id, created, model, unknown } => self.start(id, *created, model, unknown),
+            Delta::Text { choice, text } => {
+                self.piece(*choice, &DeltaFields { content: Some(text), ..EMPTY }, out)
+            }
+            Delta::Refusal { choice, text } => {
+                self.piece(*choice, &DeltaFields { refusal: Some(text), ..EMPTY }, out);
+            }
+            Delta::ToolCall { choice, index, id, name, arguments } => {
+                let call = CallFields {
+                    index: *index,
+                    id: id.as_deref(),
+                    r#type: id.is_some().then_some("function"),
+                    function: FunctionFields { name: name.as_deref(), arguments },
+                };
+                self.piece(*choice, &DeltaFields { tool_calls: Some([call]), ..EMPTY }, out);
+            }
+            Delta::Unknown { choice, field, value } => {
+                self.piece(*choice, &std::collections::BTreeMap::from([(field, value)]), out);
+            }
+            Delta::Logprobs { choice, value } => self.chunk(*choice, &EMPTY, Some(value), None, out),
+            Delta::Finish { choice, reason } => {
+                self.open(*choice, out);
+                self.chunk(*choice, &EMPTY, None, Some(reason), out);
+            }
+            Delta::Usage(usage) => self.usage = Some(usage.clone()),
+        }
+    }
+
+    /// Appends the usage, where it was asked for and is known, and `[DONE]`. Only for a stream that ended well.
+    pub fn finish(&self, out: &mut Vec<u8>) {
+        if let Some(usage) = self.usage.as_ref().filter(|_| self.include_usage) {
+            sse::event(out, |out| {
+                out.extend_from_slice(&self.head);
+                out.extend_from_slice(b"[],\"usage\":");
+                serde_json::to_writer(&mut *out, &OutUsage(usage)).expect(WRITES);
+                out.push(b'}');
+            });
+        }
+        out.extend_from_slice(sse::DONE);
+    }
+
+    /// Appends an error, after which nothing follows, `[DONE]` least of all.
+    pub fn error(error: &ErrorShape<'_>, out: &mut Vec<u8>) {
+        sse::event(out, |out| write_error(error, out));
+    }
+
+    fn piece(&mut self, choice: u32, delta: &impl Serialize, out: &mut Vec<u8>) {
+        self.open(choice, out);
+        self.chunk(choice, delta, None, None, out);
+    }
+
+    /// Writes the role of a choice, once, before anything else of it.
+    fn open(&mut self, choice: u32, out: &mut Vec<u8>) {
+        if !self.opened.contains(&choice) {
+            self.opened.push(choice);
+            self.chunk(choice, &DeltaFields { role: Some("assistant"), ..EMPTY }, None, None, out);
+        }
+    }
+
+    fn chunk(
+        &self,
+        choice: u32,
+        delta: &impl Serialize,
+        logprobs: Option<&Value>,
+        finish: Option<&FinishReason>,
+        out: &mut Vec<u8>,
+    ) {
+        #[derive(Serialize)]
+        struct Choice<'a, D> {
+            index: u32,
+            delta: &'a D,
+            logprobs: Option<&'a Value>,
+            finish_reason: Option<&'a str>,
+        }
+        let choice = Choice { index: choice, delta, logprobs, finish_reason: finish.map(FinishReason::name) };
+        sse::event(out, |out| {
+            out.extend_from_slice(&self.head);
+            serde_json::to_writer(&mut *out, &[choice]).expect(WRITES);
+            out.extend_from_slice(if self.include_usage { b",\"usage\":null}" } else { b"}" });
+        });
+    }
+}
+
+#[derive(Serialize)]
+struct DeltaFields<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refusal: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_calls: Option<[CallFields<'a>; 1]>,
+}
+
+const EMPTY: DeltaFields<'static> =
+    DeltaFields { role: None, content: None, refusal: None, tool_calls: None };
+
+#[derive(Serialize)]
+struct CallFields<'a> {
+    index: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    r#type: Option<&'static str>,
+    function: FunctionFields<'a>,
+}
+
+#[derive(Serialize)]
+struct FunctionFields<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    arguments: &'a str,
+}
