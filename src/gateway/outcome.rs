@@ -73,4 +73,6 @@ pub struct UpstreamFailure {
     pub attempts: Vec<Attempt>,
     /// The earliest moment at which asking again may help, as far as the upstreams said.
     pub retry_after: Option<Duration>,
+    /// Whether the model stands in no route and no list, so that its absence upstream is the caller's mistake.
+    pub is_model_free: bool,
 }
