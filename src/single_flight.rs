@@ -244,6 +244,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::disallowed_methods, reason = "the tasks of a test end with it")]
+
     use super::*;
 
     type Flights = SingleFlight<u8, &'static str, &'static str, &'static str>;

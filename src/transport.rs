@@ -6,12 +6,13 @@
 //! client still speaks plain HTTP, and every TLS handshake fails.
 
 use std::collections::HashMap;
-use std::error::Error as _;
+use std::error::Error;
+use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use tokio::time::{Instant, timeout_at};
 
 pub use reqwest::Url;
@@ -26,9 +27,10 @@ const IDLE_PER_HOST: usize = 64;
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
-/// A call to be made: a POST, which is all that generations need.
+/// A call to be made.
 #[derive(Clone, Debug)]
 pub struct Outgoing {
+    pub method: Method,
     pub url: Url,
     /// Headers; those with keys are marked as sensitive.
     pub headers: HeaderMap,
@@ -111,8 +113,8 @@ impl Transport {
     /// See [`TransportError`]. A connection from the pool that turns out to be closed is replaced and the call made
     /// again, if nothing of it was sent; beyond that nothing is retried here.
     pub async fn send(&self, outgoing: Outgoing, limits: CallLimits) -> Result<Incoming, TransportError> {
-        let Outgoing { url, headers, body } = outgoing;
-        let request = self.client(limits.connect_timeout)?.post(url).headers(headers).body(body);
+        let Outgoing { method, url, headers, body } = outgoing;
+        let request = self.client(limits.connect_timeout)?.request(method, url).headers(headers).body(body);
         let response = timeout_at(limits.deadline, request.send())
             .await
             .map_err(|_| TransportError::Deadline)?
@@ -141,6 +143,7 @@ impl Transport {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "this is the one client")]
 fn builder(connect_timeout: Duration) -> reqwest::ClientBuilder {
     let builder = reqwest::Client::builder()
         .user_agent(concat!("refrain/", env!("CARGO_PKG_VERSION")))
@@ -163,19 +166,30 @@ fn builder(connect_timeout: Duration) -> reqwest::ClientBuilder {
 /// Reads the kind of failure off an error of `reqwest`, whose own text would show the URL.
 fn fault(error: &reqwest::Error) -> TransportError {
     if error.is_dns() {
-        return TransportError::Resolve;
+        TransportError::Resolve
+    } else if error.is_connect() && has_cause::<rustls::Error>(error) {
+        TransportError::Tls
+    } else if error.is_connect() && error.is_timeout() {
+        TransportError::ConnectTimeout
+    } else if error.is_connect() {
+        TransportError::Connect
+    } else if error.is_decode() && !has_cause::<hyper::Error>(error) {
+        TransportError::Encoding
+    } else {
+        TransportError::Reset
     }
-    if error.is_connect() {
-        let mut cause = error.source();
-        while let Some(inner) = cause {
-            if inner.is::<rustls::Error>() {
-                return TransportError::Tls;
-            }
-            cause = inner.source();
-        }
-        return if error.is_timeout() { TransportError::ConnectTimeout } else { TransportError::Connect };
+}
+
+/// Returns whether an error of this type is among the causes.
+fn has_cause<T: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
+    if error.is::<T>() {
+        return true;
     }
-    if error.is_decode() { TransportError::Encoding } else { TransportError::Reset }
+    // What an I/O error wraps is not its source: that is the source of what it wraps.
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(wrapped) => has_cause::<T>(wrapped),
+        None => error.source().is_some_and(has_cause::<T>),
+    }
 }
 
 /// The body of a response, in pieces as they come, decompressed.

@@ -17,6 +17,8 @@ pub struct Flags {
     pub models_dir: Option<PathBuf>,
     /// The sandbox is the only upstream and takes any model name.
     pub sandbox: bool,
+    /// No upstream will be called, so none of their keys has to be there.
+    pub calls_nobody: bool,
 }
 
 /// Why there is no configuration; the message names the key, the file or the variable.
@@ -107,7 +109,17 @@ fn read_environment(
     environment: &Environment,
 ) -> Result<(), ConfigError> {
     config.default_model = environment.get("REFRAIN_MODEL").map(str::to_owned);
+    if let Some(log) = environment.get("RUST_LOG") {
+        log.clone_into(&mut config.log);
+    }
     config.auth.environment_key = environment.secret("REFRAIN_API_KEY");
+    if let Some(variable) = &config.index.api_key_env {
+        config.index.api_key = environment.secret(variable);
+        if config.index.api_key.is_none() {
+            let reason = format!("the variable {variable} with the key of the vector index is not set");
+            return Err(ConfigError::at("index.api_key_env", reason));
+        }
+    }
     if flags.sandbox {
         config.providers = vec![ProviderConfig::named("sandbox", ProviderKind::Sandbox)];
         config.routes.clear();
@@ -123,7 +135,7 @@ fn read_environment(
         }
         let Some(variable) = &provider.api_key_env else { continue };
         provider.api_key = environment.secret(variable);
-        if provider.api_key.is_none() {
+        if provider.api_key.is_none() && !flags.calls_nobody {
             return Err(ConfigError::at(
                 format!("providers[{at}].api_key_env"),
                 format!("the variable {variable} with the key of `{}` is not set", provider.name),
@@ -213,6 +225,15 @@ mod tests {
         assert_eq!(config.providers[0].base_url.as_deref(), Some("http://127.0.0.1:9/v1"));
         assert!(config.notices[0].contains("GEMINI_API_KEY"));
         assert!(!format!("{config:?}").contains("\"a\""));
+    }
+
+    #[test]
+    fn a_command_that_calls_nobody_needs_no_keys() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("refrain.toml");
+        std::fs::write(&path, "[[providers]]\nname = \"o\"\nkind = \"openai\"").unwrap();
+        let flags = Flags { config: Some(path), calls_nobody: true, ..Flags::default() };
+        assert!(load(&flags, &Environment::default()).is_ok());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::error::HttpError;
 use super::json;
 use super::state::AppState;
 use crate::chat::{EndUser, Entry, LimitSpelling, ModelAlias, Namespace, TenantId};
-use crate::store::{EntrySummary, Selection};
+use crate::store::{Cursor, EntrySummary, Selection};
 use crate::wire::openai::{self, Encoding};
 
 /// How many entries a page has unless asked otherwise, and at most.
@@ -34,7 +34,7 @@ struct Wanted {
 }
 
 #[derive(Serialize)]
-struct Page {
+struct Listing {
     entries: Vec<Listed>,
     /// What to send as `after` for the next page; `null` on the last.
     next: Option<String>,
@@ -101,7 +101,7 @@ impl From<EntrySummary> for Listed {
     }
 }
 
-/// Lists entries by their keys' order.
+/// Lists entries, the last written first.
 pub(super) async fn list(State(state): State<Arc<AppState>>, uri: Uri) -> Result<Response, HttpError> {
     let Wanted { tenant, namespace, user, model, tag, prompt_prefix, limit, after } =
         Query::try_from_uri(&uri).map_err(|error| HttpError::bad_request(error.body_text()))?.0;
@@ -109,7 +109,7 @@ pub(super) async fn list(State(state): State<Arc<AppState>>, uri: Uri) -> Result
     if !(1..=LIMIT_MAX).contains(&limit) {
         return Err(HttpError::bad_request(format!("`limit`: expected 1 to {LIMIT_MAX}")).param("limit"));
     }
-    let after = after.map(|after| json::fingerprint("after", &after)).transpose()?;
+    let after = after.map(|after| cursor(&after)).transpose()?;
     let selection = Selection {
         tenant: tenant.map(TenantId::new),
         namespace: namespace.map(Namespace::new),
@@ -121,9 +121,13 @@ pub(super) async fn list(State(state): State<Arc<AppState>>, uri: Uri) -> Result
     };
     let gateway = state.gateway.load_full();
     let found = gateway.entries(&selection, limit, after).await?;
-    let is_full = found.len() == limit as usize;
-    let next = found.last().filter(|_| is_full).map(|last| last.key.to_string());
-    Ok(json::respond(&Page { entries: found.into_iter().map(Listed::from).collect(), next }))
+    let next = (!found.is_last).then(|| found.next.to_string());
+    Ok(json::respond(&Listing { entries: found.items.into_iter().map(Listed::from).collect(), next }))
+}
+
+fn cursor(text: &str) -> Result<Cursor, HttpError> {
+    text.parse()
+        .map_err(|_| HttpError::bad_request("`after`: expected the `next` of the page before").param("after"))
 }
 
 #[derive(Serialize)]
@@ -164,7 +168,7 @@ pub(super) async fn show(
         created_at: json::moment(entry.created_at),
         expires_at: json::moment(entry.expires_at),
         cost_usd: entry.cost_usd,
-        semantic: entry.is_semantic,
+        semantic: entry.semantic.is_some(),
         tags,
         request: raw(openai::encode_request(request, encoding))?,
         answer: raw(openai::encode_response(answer))?,

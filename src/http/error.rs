@@ -13,8 +13,9 @@ use axum::response::IntoResponse;
 
 use super::headers::{CACHE_STATUS, SHOULD_RETRY, UPSTREAM_ATTEMPTS, listed, written};
 use crate::chat::{Attempt, CacheStatus};
-use crate::gateway::{FeedbackError, GatewayError, UpstreamFailure};
+use crate::gateway::{FeedbackError, GatewayError};
 use crate::providers::{ProviderError, ProviderErrorKind};
+use crate::router::ChainFailure;
 use crate::store::StoreError;
 use crate::wire::{ErrorShape, WireError, openai};
 
@@ -240,8 +241,8 @@ impl From<GatewayError> for HttpError {
 }
 
 /// Maps the failure of every upstream that was asked.
-fn upstream(failure: &UpstreamFailure) -> HttpError {
-    let UpstreamFailure { error, attempts, retry_after, is_model_free } = failure;
+fn upstream(failure: &ChainFailure) -> HttpError {
+    let ChainFailure { error, attempts, retry_after, is_model_free } = failure;
     let mut mapped = if error.kind.is_callers_fault() {
         callers_fault(error)
     } else if error.kind == ProviderErrorKind::ModelMissing && *is_model_free {
@@ -357,7 +358,7 @@ mod tests {
 
     fn failure(kind: ProviderErrorKind, results: &[&str], retry_after: Option<u64>) -> Response<Body> {
         let attempt = |result: &&str| Attempt { upstream: "p/m".into(), result: (*result).to_owned() };
-        let failure = UpstreamFailure {
+        let failure = ChainFailure {
             error: ProviderError::new(kind, "sk-secret of org-1"),
             attempts: results.iter().map(attempt).collect(),
             retry_after: retry_after.map(Duration::from_secs),
@@ -390,7 +391,7 @@ mod tests {
 
     #[test]
     fn what_vendors_say_of_our_account_stays_here() {
-        let ours = HttpError::from(GatewayError::Upstream(Arc::new(UpstreamFailure {
+        let ours = HttpError::from(GatewayError::Upstream(Arc::new(ChainFailure {
             error: ProviderError::new(ProviderErrorKind::BadKey, "sk-secret"),
             attempts: Vec::new(),
             retry_after: None,

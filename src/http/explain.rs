@@ -114,7 +114,7 @@ struct LayerJson {
 struct StrangerJson {
     entry: String,
     similarity: f32,
-    differs_in: Vec<String>,
+    differs_in: Vec<&'static str>,
 }
 
 impl From<Explanation> for ExplanationJson {

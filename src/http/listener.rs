@@ -71,6 +71,11 @@ impl Shutdown {
         self.drain.cancel();
     }
 
+    /// Returns whether every connection was cut.
+    pub fn is_cut(&self) -> bool {
+        self.cut.is_cancelled()
+    }
+
     /// Returns whether it is ending.
     pub fn is_draining(&self) -> bool {
         self.drain.is_cancelled()

@@ -16,6 +16,7 @@ mod generate;
 mod generation;
 mod headers;
 mod health;
+mod inside;
 mod invalidate;
 mod json;
 mod listener;
@@ -41,6 +42,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 pub use auth::Keys;
 pub use body::BodyLimits;
+pub use inside::ask;
 pub use listener::{Limits, Shutdown, serve};
 pub use sandbox::Sandbox;
 pub use state::AppState;

@@ -13,7 +13,7 @@ const MESSAGE_CHARS_MAX: usize = 1_000;
 #[error("{}{}: {message}", kind.name(), StatusSuffix(*status))]
 pub struct ProviderError {
     pub kind: ProviderErrorKind,
-    /// The status of the response, if one came.
+    /// The status of the response, if one came; for an error inside a good response the status that it stands for.
     pub status: Option<u16>,
     /// The vendor's words where the caller is at fault, cut to a sane length; else our own, which quote nothing that
     /// came from the vendor, since vendors put pieces of keys and prompts into their messages.
@@ -153,18 +153,15 @@ impl ProviderError {
         Self::new(ProviderErrorKind::Timeout, format_args!("no {phase} in time"))
     }
 
-    /// Returns the word for this attempt in `x-upstream-attempts`: how the connection failed, else the status, else
-    /// that the answer was none. A bad answer that came with a good status is `malformed`, not `200`.
+    /// Returns the word for this attempt in `x-upstream-attempts`: the status where the upstream answered with a
+    /// failure, else how it failed. A bad answer under a good status is `malformed`, not `200`.
     pub fn attempt_label(&self) -> String {
         match (self.kind, self.status) {
             (
                 ProviderErrorKind::Transport(_) | ProviderErrorKind::Timeout | ProviderErrorKind::Malformed,
                 _,
             )
-            | (_, None) => match self.kind {
-                ProviderErrorKind::Transport(_) | ProviderErrorKind::Timeout => self.kind.name().to_owned(),
-                _ => ProviderErrorKind::Malformed.name().to_owned(),
-            },
+            | (_, None) => self.kind.name().to_owned(),
             (_, Some(status)) => status.to_string(),
         }
     }
@@ -182,5 +179,40 @@ impl From<TransportError> for ProviderError {
             TransportError::TooLarge | TransportError::Encoding => ProviderErrorKind::Malformed,
         };
         Self::new(kind, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_is_named_by_its_status_or_by_how_it_failed() {
+        let answered = |kind, status| ProviderError { status: Some(status), ..ProviderError::new(kind, "") };
+        for (error, label) in [
+            (answered(ProviderErrorKind::RateLimited, 429), "429"),
+            (answered(ProviderErrorKind::Malformed, 204), "malformed"),
+            (ProviderError::broken_off(), "malformed"),
+            (ProviderError::timeout("first token"), "timeout"),
+            (TransportError::Resolve.into(), "connect"),
+            (TransportError::Tls.into(), "connect"),
+            (TransportError::ConnectTimeout.into(), "timeout"),
+            (TransportError::Deadline.into(), "timeout"),
+            (TransportError::Reset.into(), "reset"),
+            (TransportError::TooLarge.into(), "malformed"),
+        ] {
+            assert_eq!(error.attempt_label(), label, "{error}");
+        }
+    }
+
+    #[test]
+    fn an_error_shows_its_class_status_and_message() {
+        let error = ProviderError {
+            status: Some(429),
+            ..ProviderError::new(ProviderErrorKind::RateLimited, "the upstream answered with an error")
+        };
+        assert_eq!(error.to_string(), "rate_limited (429): the upstream answered with an error");
+        let long = ProviderError::new(ProviderErrorKind::BadRequest, "é".repeat(5_000));
+        assert_eq!(long.message.chars().count(), MESSAGE_CHARS_MAX);
     }
 }

@@ -13,11 +13,13 @@ pub struct StreamDecoder {
     events: sse::Decoder,
     chunks: ChunkDecoder,
     choices: u32,
+    /// Whether the stream broke after its answer was complete.
+    is_over: bool,
 }
 
 impl StreamDecoder {
     pub(super) fn openai(choices: u32) -> Self {
-        Self { events: sse::Decoder::default(), chunks: ChunkDecoder::default(), choices }
+        Self { events: sse::Decoder::default(), chunks: ChunkDecoder::default(), choices, is_over: false }
     }
 
     /// Takes the next bytes, cut anywhere, and returns the pieces that they complete: none for a comment or a ping,
@@ -25,12 +27,12 @@ impl StreamDecoder {
     ///
     /// # Errors
     /// When the stream says an error or is no stream of answers; it is of no use after that. Pieces of the same bytes
-    /// that came before the error are lost with it.
+    /// that came before the error are lost with it. What breaks after the answer is complete costs at most its usage
+    /// and is no error.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<Vec<Delta>, ProviderError> {
         let mut deltas = Vec::new();
-        for event in self.events.feed(bytes).map_err(ProviderError::malformed)? {
-            deltas.extend(self.chunks.decode(&event.data).map_err(refused)?);
-        }
+        let read = self.read(bytes, &mut deltas);
+        self.forgive(read)?;
         Ok(deltas)
     }
 
@@ -39,16 +41,10 @@ impl StreamDecoder {
     /// # Errors
     /// When the answer was not complete.
     pub fn finish(&mut self) -> Result<Vec<Delta>, ProviderError> {
-        let rest = match self.events.finish() {
-            Ok(Some(event)) => self.chunks.decode(&event.data).map_err(refused),
-            Ok(None) => Ok(Vec::new()),
-            Err(error) => Err(ProviderError::malformed(error)),
-        };
-        if self.is_complete() {
-            // What breaks after the last finish reason takes at most the usage with it.
-            return Ok(rest.unwrap_or_default());
-        }
-        rest.and_then(|deltas| if self.is_complete() { Ok(deltas) } else { Err(ProviderError::broken_off()) })
+        let mut deltas = Vec::new();
+        let read = self.read_rest(&mut deltas);
+        self.forgive(read)?;
+        if self.is_complete() { Ok(deltas) } else { Err(ProviderError::broken_off()) }
     }
 
     /// Returns whether every choice asked for has said why it ended. Usage may follow, and a caller gives it a moment.
@@ -56,8 +52,30 @@ impl StreamDecoder {
         self.chunks.is_finished(self.choices)
     }
 
-    /// Returns whether the vendor has said that nothing follows.
+    /// Returns whether nothing follows: the vendor said so, or the stream broke when the answer was complete.
     pub const fn is_done(&self) -> bool {
-        self.chunks.is_done()
+        self.is_over || self.chunks.is_done()
+    }
+
+    fn read(&mut self, bytes: &[u8], deltas: &mut Vec<Delta>) -> Result<(), ProviderError> {
+        for event in self.events.feed(bytes).map_err(ProviderError::malformed)? {
+            deltas.extend(self.chunks.decode(&event.data).map_err(refused)?);
+        }
+        Ok(())
+    }
+
+    fn read_rest(&mut self, deltas: &mut Vec<Delta>) -> Result<(), ProviderError> {
+        if let Some(event) = self.events.finish().map_err(ProviderError::malformed)? {
+            deltas.extend(self.chunks.decode(&event.data).map_err(refused)?);
+        }
+        Ok(())
+    }
+
+    fn forgive(&mut self, read: Result<(), ProviderError>) -> Result<(), ProviderError> {
+        if read.is_err() && self.is_complete() {
+            self.is_over = true;
+            return Ok(());
+        }
+        read
     }
 }

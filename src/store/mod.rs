@@ -1,42 +1,399 @@
-//! Stub.
+//! What is true after a restart?
+//!
+//! Entries, their vectors, and what users said of them, in SQLite or PostgreSQL behind one set of queries. This is the
+//! truth; the memory tier and the vector index are made from it. A write is answered after its commit. Every queue,
+//! batch and wait is bounded, and a store that fails is an error the caller can live with, never a request's end.
 
-use crate::chat::{EndUser, Fingerprint, ModelAlias, Namespace, TenantId, UnixMillis};
+mod answer_record;
+mod database;
+mod entries;
+mod error;
+mod eviction;
+mod feedback;
+mod lock;
+mod open;
+mod record;
+mod request_record;
+mod selection;
+mod vectors;
+mod writer;
 
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    #[error("closed")]
-    Closed,
+use std::fmt;
+use std::num::ParseIntError;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub use self::entries::{NewEntry, Touch};
+pub use self::error::StoreError;
+pub use self::feedback::RememberedRequest;
+pub use self::lock::{DataLock, LockError, Running};
+pub use self::open::Opened;
+pub use self::selection::{EntrySummary, Selection};
+pub use self::vectors::{StoredPoint, StoredVector};
+
+use self::database::{Readers, Row, Statement, sql};
+use self::entries::{EncodedEntry, LIST_LENGTH, Stored, by_keys, only, read_entry};
+use self::feedback::Recent;
+use self::writer::{Job, LastFailure, Write, Writer};
+use crate::chat::{Entry, Fingerprint, TenantId, UnixMillis};
+
+/// The longest wait for a commit. When it passes, the write may still come to be.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest wait for entries that a request needs.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest wait for what an operator or a background task asks.
+const SCAN_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest wait for a sign of life.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A place in a list that is read page by page. Entries written later come after it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cursor(i64);
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Selection {
-    pub key: Option<Fingerprint>,
-    pub tenant: Option<TenantId>,
-    pub namespace: Option<Namespace>,
-    pub user: Option<EndUser>,
-    pub model: Option<ModelAlias>,
-    pub tag: Option<String>,
-    pub prompt_prefix: Option<String>,
-    pub older_than: Option<UnixMillis>,
-    pub fresh_at: Option<UnixMillis>,
+impl FromStr for Cursor {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self)
+    }
 }
 
+/// A part of a list.
 #[derive(Clone, Debug, PartialEq)]
-pub struct EntrySummary {
-    pub key: Fingerprint,
-    pub tenant: TenantId,
-    pub namespace: Namespace,
-    pub user: Option<EndUser>,
-    pub model: ModelAlias,
-    pub provider: String,
-    pub answer_model: String,
-    pub prompt: Option<String>,
-    pub created_at: UnixMillis,
-    pub expires_at: UnixMillis,
-    pub completion_tokens: Option<u64>,
-    pub cost_usd: Option<f64>,
-    pub is_semantic: bool,
-    pub hits: u64,
-    pub last_hit: Option<UnixMillis>,
-    pub size_bytes: u64,
+pub struct Page<T> {
+    pub items: Vec<T>,
+    /// Where to read on, now or when more has been written.
+    pub next: Cursor,
+    /// Whether there was nothing more when it was read.
+    pub is_last: bool,
+}
+
+/// Numbers of the whole store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreStats {
+    pub entries: u64,
+    /// Bytes that entries, contexts and vectors take, as eviction counts them.
+    pub bytes: u64,
+    pub vectors: u64,
+    pub blocked_pairs: u64,
+    /// When the oldest entry was made.
+    pub oldest: Option<UnixMillis>,
+    /// Rows found damaged and removed since the start.
+    pub damaged: u64,
+    /// Requests that were not remembered since the start, because too many came at once or writing failed.
+    pub requests_dropped: u64,
+}
+
+/// The durable store. Reads share a small pool; writes go through one task.
+pub struct Store {
+    readers: Readers,
+    jobs: mpsc::Sender<Job>,
+    recent: Arc<Recent>,
+    last_failure: Arc<LastFailure>,
+    closing: CancellationToken,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    damaged: AtomicU64,
+}
+
+impl Store {
+    /// Opens the store at `sqlite://PATH` or `postgres://…`, making it where there is none, and says what was found.
+    /// Must be called inside a Tokio runtime.
+    pub async fn open(url: &str) -> Result<(Self, Opened), StoreError> {
+        let (target, connection, opened) = open::open(url).await?;
+        let readers = target.readers();
+        let (jobs, receiver) = mpsc::channel(writer::QUEUE);
+        let recent = Arc::new(Recent::default());
+        let last_failure = Arc::new(LastFailure::default());
+        let closing = CancellationToken::new();
+        let writer = Writer {
+            target,
+            connection: Some(connection),
+            jobs: receiver,
+            recent: Arc::clone(&recent),
+            last_failure: Arc::clone(&last_failure),
+            closing: closing.clone(),
+        };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the store waits for this task in `close`: it must outlive every other task that writes"
+        )]
+        let writer = Mutex::new(Some(tokio::spawn(writer.run())));
+        let store = Self { readers, jobs, recent, last_failure, closing, writer, damaged: AtomicU64::new(0) };
+        Ok((store, opened))
+    }
+
+    /// Stores an entry in place of the one under its key, and of that one's vectors. Returns after the commit;
+    /// dropping the future does not undo it.
+    pub async fn put(&self, new: NewEntry) -> Result<(), StoreError> {
+        self.write(Write::Put(Box::new(EncodedEntry::new(new)?))).await.map(drop)
+    }
+
+    /// Stores a vector of an entry; returns whether the entry was still there.
+    pub async fn put_vector(&self, key: Fingerprint, vector: StoredVector) -> Result<bool, StoreError> {
+        self.write(Write::PutVector(key, vector)).await.map(|found| !found.is_empty())
+    }
+
+    /// Returns the entry under a key, expired or not.
+    pub async fn get(&self, key: &Fingerprint) -> Result<Option<Entry>, StoreError> {
+        self.get_many(std::slice::from_ref(key)).await.map(|mut found| found.pop())
+    }
+
+    /// Returns the entries under these keys, in no order, expired or not; those that are not there are left out.
+    pub async fn get_many(&self, keys: &[Fingerprint]) -> Result<Vec<Entry>, StoreError> {
+        let mut found = Vec::with_capacity(keys.len());
+        for some in keys.chunks(LIST_LENGTH) {
+            let rows = self.read(by_keys(some), READ_TIMEOUT).await?;
+            found.extend(self.sound(&rows)?);
+        }
+        Ok(found)
+    }
+
+    /// Removes entries and returns how many were there.
+    pub async fn remove(&self, keys: Vec<Fingerprint>) -> Result<u64, StoreError> {
+        self.write(Write::Remove(keys)).await.map(|removed| removed.len() as u64)
+    }
+
+    /// Writes down hits.
+    pub async fn touch(&self, touches: Vec<Touch>) -> Result<(), StoreError> {
+        self.write(Write::Touch(touches)).await.map(drop)
+    }
+
+    /// Returns summaries of the selected entries, the last written first.
+    pub async fn find(
+        &self,
+        selection: &Selection,
+        limit: u32,
+        after: Option<Cursor>,
+    ) -> Result<Page<EntrySummary>, StoreError> {
+        let rows = self.read(selection.summaries(after, i64::from(limit)), SCAN_TIMEOUT).await?;
+        page(&rows, limit, after.unwrap_or_default(), selection::read_summary)
+    }
+
+    /// Returns how many entries are selected.
+    pub async fn count(&self, selection: &Selection) -> Result<u64, StoreError> {
+        let rows = self.read(selection.count(), SCAN_TIMEOUT).await?;
+        Ok(unsigned(only(&rows)?.get("count")?))
+    }
+
+    /// Removes the selected entries that are there now, a batch at a time, and returns their keys.
+    pub async fn remove_selected(&self, selection: &Selection) -> Result<Vec<Fingerprint>, StoreError> {
+        let last = self.read(sql("SELECT coalesce(max(id), 0) AS last FROM entries"), SCAN_TIMEOUT).await?;
+        let last: i64 = only(&last)?.get("last")?;
+        self.write_until_empty(|| Write::RemoveSelected(Box::new(selection.clone()), last)).await
+    }
+
+    /// Removes entries that expired longer ago than stale ones are kept, and requests that can no longer be judged.
+    /// Returns the keys of the entries.
+    pub async fn sweep(
+        &self,
+        now: UnixMillis,
+        keep_stale_for: Duration,
+    ) -> Result<Vec<Fingerprint>, StoreError> {
+        let keep = i64::try_from(keep_stale_for.as_millis()).unwrap_or(i64::MAX);
+        let expired_before = UnixMillis(now.0.saturating_sub(keep));
+        self.write_until_empty(|| Write::Sweep { expired_before, now }).await
+    }
+
+    /// Removes what saves least while the store is over its capacity; `eviction.rs` says what that is. Returns the
+    /// keys of what went.
+    pub async fn evict(&self, capacity_bytes: u64, now: UnixMillis) -> Result<Vec<Fingerprint>, StoreError> {
+        let used = self.read(sql(eviction::USED), SCAN_TIMEOUT).await?;
+        if unsigned(only(&used)?.get("bytes")?) <= capacity_bytes {
+            return Ok(Vec::new());
+        }
+        let goal_bytes = eviction::target_bytes(capacity_bytes);
+        self.write_until_empty(|| Write::Evict { goal_bytes, now }).await
+    }
+
+    /// Returns vectors of an embedder whose entries are fresh, in the order in which they were written: whoever reads
+    /// on from [`Page::next`] misses none that was written meanwhile.
+    pub async fn vectors_after(
+        &self,
+        embedder: &str,
+        after: Cursor,
+        limit: u32,
+        now: UnixMillis,
+    ) -> Result<Page<StoredPoint>, StoreError> {
+        let rows =
+            self.read(vectors::points_after(embedder, after, now, i64::from(limit)), SCAN_TIMEOUT).await?;
+        page(&rows, limit, after, vectors::read_point)
+    }
+
+    /// Returns the keys of all entries that have a vector of an embedder, expired ones too.
+    pub async fn vector_keys(
+        &self,
+        embedder: &str,
+        after: Cursor,
+        limit: u32,
+    ) -> Result<Page<Fingerprint>, StoreError> {
+        let rows = self.read(vectors::keys_after(embedder, after, i64::from(limit)), SCAN_TIMEOUT).await?;
+        page(&rows, limit, after, |row| row.digest("key"))
+    }
+
+    /// Returns fresh semantic entries that have no vector of an embedder. A page may be empty and not the last.
+    pub async fn without_vector(
+        &self,
+        embedder: &str,
+        after: Cursor,
+        limit: u32,
+        now: UnixMillis,
+    ) -> Result<Page<Entry>, StoreError> {
+        let end = vectors::read_end(&self.read(vectors::end_of_look(after), SCAN_TIMEOUT).await?)?;
+        let query = vectors::without_vector(embedder, after, end, now, i64::from(limit));
+        let rows = self.read(query, SCAN_TIMEOUT).await?;
+        let is_cut = rows.len() >= limit as usize;
+        let last = rows.last().map(|row| row.get("id")).transpose()?.map_or(end, Cursor);
+        let next = if is_cut { last } else { end };
+        Ok(Page { items: self.sound(&rows)?, next, is_last: next == after })
+    }
+
+    /// Remembers which entry answered a request, without waiting: under a flood it may be forgotten, and counted.
+    pub fn remember_request(&self, tenant: &TenantId, request_id: &str, request: RememberedRequest) {
+        self.recent.remember(tenant.clone(), request_id.to_owned(), request);
+    }
+
+    /// Returns what is known of a request of the last 24 hours.
+    pub async fn recall_request(
+        &self,
+        tenant: &TenantId,
+        request_id: &str,
+        now: UnixMillis,
+    ) -> Result<Option<RememberedRequest>, StoreError> {
+        if let Some(request) = self.recent.recall(tenant, request_id) {
+            return Ok(feedback::is_alive(&request, now).then_some(request));
+        }
+        let rows = self.read(feedback::request(tenant, request_id, now), READ_TIMEOUT).await?;
+        rows.first().map(feedback::read_request).transpose()
+    }
+
+    /// Forbids a semantic match between two prompts, in either direction, for ever.
+    pub async fn block_pair(&self, one: Fingerprint, other: Fingerprint) -> Result<(), StoreError> {
+        self.write(Write::BlockPair(one, other)).await.map(drop)
+    }
+
+    /// Returns all pairs that must not match, each once, the smaller key first.
+    pub async fn blocked_pairs(&self) -> Result<Vec<(Fingerprint, Fingerprint)>, StoreError> {
+        let rows = self.read(sql(feedback::BLOCKED_PAIRS), SCAN_TIMEOUT).await?;
+        rows.iter().map(|row| Ok((row.digest("smaller")?, row.digest("larger")?))).collect()
+    }
+
+    /// Returns the store's numbers.
+    pub async fn stats(&self) -> Result<StoreStats, StoreError> {
+        let rows = self
+            .read(
+                sql("SELECT (SELECT count(*) FROM entries) AS entries, (SELECT count(*) FROM vectors) AS vectors, \
+                     (SELECT count(*) FROM blocked_pairs) AS pairs, (SELECT min(created_at) FROM entries) AS oldest"),
+                SCAN_TIMEOUT,
+            )
+            .await?;
+        let used = self.read(sql(eviction::USED), SCAN_TIMEOUT).await?;
+        let row = only(&rows)?;
+        Ok(StoreStats {
+            entries: unsigned(row.get("entries")?),
+            bytes: unsigned(only(&used)?.get("bytes")?),
+            vectors: unsigned(row.get("vectors")?),
+            blocked_pairs: unsigned(row.get("pairs")?),
+            oldest: row.get::<Option<i64>>("oldest")?.map(UnixMillis),
+            damaged: self.damaged.load(Ordering::Relaxed),
+            requests_dropped: self.recent.dropped(),
+        })
+    }
+
+    /// Returns whether the store can be read now and the last transaction went well.
+    pub async fn health(&self) -> Result<(), StoreError> {
+        if self.jobs.is_closed() {
+            return Err(StoreError::Closed);
+        }
+        self.read(sql("SELECT 1"), PROBE_TIMEOUT).await?;
+        self.last_failure.get().map_or(Ok(()), Err)
+    }
+
+    /// Takes no more writes, commits those that wait, folds SQLite's log into its file and closes every connection.
+    pub async fn close(&self) {
+        self.closing.cancel();
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // The readers go first: the log cannot be folded in while one is in the middle of it.
+        self.readers.close().await;
+        if let Some(writer) = writer {
+            writer.await.ok();
+        }
+    }
+
+    async fn read(&self, statement: Statement, patience: Duration) -> Result<Vec<Row>, StoreError> {
+        tokio::time::timeout(patience, self.readers.rows(statement)).await.map_err(|_| StoreError::Timeout)?
+    }
+
+    /// Hands a write to the writer and waits for its commit.
+    async fn write(&self, write: Write) -> Result<Vec<Fingerprint>, StoreError> {
+        let (reply, committed) = oneshot::channel();
+        self.enqueue(Job { write, reply: Some(reply) })?;
+        let answered =
+            tokio::time::timeout(WRITE_TIMEOUT, committed).await.map_err(|_| StoreError::Timeout)?;
+        answered.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Repeats a write that does its work a batch at a time; other writes go between the batches.
+    async fn write_until_empty(&self, write: impl Fn() -> Write) -> Result<Vec<Fingerprint>, StoreError> {
+        let mut all = Vec::new();
+        loop {
+            let some = self.write(write()).await?;
+            if some.is_empty() {
+                return Ok(all);
+            }
+            all.extend(some);
+        }
+    }
+
+    fn enqueue(&self, job: Job) -> Result<(), StoreError> {
+        self.jobs.try_send(job).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
+        })
+    }
+
+    /// Returns the sound entries among the rows; the damaged ones are counted and removed in the background.
+    fn sound(&self, rows: &[Row]) -> Result<Vec<Entry>, StoreError> {
+        let mut sound = Vec::with_capacity(rows.len());
+        let mut damaged = Vec::new();
+        for row in rows {
+            match read_entry(row)? {
+                Stored::Sound(entry) => sound.push(*entry),
+                Stored::Damaged(key) => damaged.push(key),
+            }
+        }
+        if !damaged.is_empty() {
+            self.damaged.fetch_add(damaged.len() as u64, Ordering::Relaxed);
+            // If the queue is full, the next read finds them again.
+            self.enqueue(Job { write: Write::Remove(damaged), reply: None }).ok();
+        }
+        Ok(sound)
+    }
+}
+
+/// Reads a page whose rows carry their place in the column of that name.
+fn page<T>(
+    rows: &[Row],
+    limit: u32,
+    after: Cursor,
+    read: impl Fn(&Row) -> Result<T, StoreError>,
+) -> Result<Page<T>, StoreError> {
+    let next = rows.last().map(|row| row.get("place")).transpose()?.map_or(after, Cursor);
+    let items = rows.iter().map(read).collect::<Result<_, _>>()?;
+    Ok(Page { items, next, is_last: rows.len() < limit as usize })
+}
+
+fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
 }

@@ -127,7 +127,7 @@ impl<'de> Visitor<'de> for Strict {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use proptest::prelude::*;
     use serde_json::json;
@@ -169,7 +169,7 @@ mod tests {
     }
 
     /// Any JSON value without NUL characters, at most a few levels deep.
-    pub(crate) fn any_json() -> impl Strategy<Value = Value> {
+    pub(in crate::wire) fn any_json() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
             Just(Value::Null),
             any::<bool>().prop_map(Value::from),
@@ -212,10 +212,10 @@ mod tests {
     }
 
     #[test]
-    fn a_million_keys_are_read_in_one_pass() {
-        let fields: Vec<_> = (0..1_000_000).map(|n| format!("\"k{n}\":1")).collect();
+    fn many_keys_are_read_in_one_pass() {
+        let fields: Vec<_> = (0..200_000).map(|n| format!("\"k{n}\":1")).collect();
         let body = format!("{{{}}}", fields.join(","));
-        assert_eq!(parse(body.as_bytes()).unwrap().as_object().unwrap().len(), 1_000_000);
+        assert_eq!(parse(body.as_bytes()).unwrap().as_object().unwrap().len(), 200_000);
         assert_eq!(parse(b"{\"a\":[1]}").unwrap(), json!({"a": [1]}));
     }
 }

@@ -6,6 +6,8 @@
 
 pub mod controls;
 mod fields;
+#[cfg(test)]
+mod golden;
 pub mod json;
 pub mod native;
 pub mod openai;

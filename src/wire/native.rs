@@ -167,3 +167,40 @@ pub fn encode_summary(summary: &NativeAnswer, out: &mut Vec<u8>) {
 pub fn encode_stream_error(error: &ErrorShape<'_>, out: &mut Vec<u8>) {
     sse::event(out, |out| write_error(error, out));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prompt_and_one_user_message_are_the_same_request() {
+        let prompt = parse_request(br#"{"prompt": "q", "system": "s"}"#).unwrap();
+        let messages =
+            br#"{"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "q"}]}"#;
+        assert_eq!(parse_request(messages).unwrap(), prompt);
+        assert_eq!(prompt.request.limit.unwrap().tokens, 1_000);
+    }
+
+    #[test]
+    fn the_field_at_fault_is_named() {
+        for (body, message) in [
+            ("{}", "`prompt` is missing"),
+            (r#"{"prompt": " "}"#, "`prompt` must not be empty"),
+            (r#"{"prompt": "a", "messages": [{"role": "user", "content": "b"}]}"#, "`prompt` and `messages`"),
+            (r#"{"prompt": "a", "top_p": 1}"#, "`top_p` is not known; `prompt`, `messages`"),
+            (r#"{"prompt": "a", "max_tokens": 0}"#, "`max_tokens` must be a whole number from 1"),
+            (r#"{"messages": []}"#, "`messages` must have at least one"),
+            (
+                r#"{"messages": [{"role": "user", "content": "b", "x": 1}]}"#,
+                "`messages[0].x` is not taken here",
+            ),
+            (
+                r#"{"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}"#,
+                "`messages[0].content[0]` must be text",
+            ),
+        ] {
+            let error = parse_request(body.as_bytes()).unwrap_err().to_string();
+            assert!(error.starts_with(message), "{error}");
+        }
+    }
+}

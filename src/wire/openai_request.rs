@@ -308,3 +308,221 @@ fn sampling_entries<M: SerializeMap>(sampling: &Sampling, map: &mut M) -> Result
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::json::tests::any_json;
+    use super::*;
+    use crate::chat::{Message, Part, Role};
+    use proptest::prelude::*;
+
+    fn asked(fields: &str) -> Result<Asked, WireError> {
+        let comma = if fields.is_empty() { "" } else { ", " };
+        parse_request(
+            format!("{{\"messages\": [{{\"role\": \"user\", \"content\": \"q\"}}]{comma}{fields}}}")
+                .as_bytes(),
+        )
+    }
+
+    #[test]
+    fn different_spellings_of_one_wish_are_one_request() {
+        let plain = asked("").unwrap().request;
+        for fields in [
+            "\"temperature\": null, \"tools\": null",
+            "\"n\": 1",
+            "\"logprobs\": false, \"top_logprobs\": 0",
+            "\"response_format\": {\"type\": \"text\"}",
+            "\"stream\": true, \"stream_options\": {\"include_usage\": true}",
+            "\"cache\": {\"ttl\": 1}",
+        ] {
+            assert_eq!(asked(fields).unwrap().request, plain, "{fields}");
+        }
+        assert_eq!(asked("\"stop\": \"x\"").unwrap(), asked("\"stop\": [\"x\"]").unwrap());
+        let parts =
+            br#"{"messages": [{"role": "user", "content": [{"type": "text", "text": "q"}], "name": null}]}"#;
+        assert_eq!(parse_request(parts).unwrap().request, plain);
+        assert_eq!(plain.messages, [Message::text(Role::User, "q")]);
+    }
+
+    #[test]
+    fn the_field_at_fault_is_named() {
+        for (fields, message) in [
+            ("\"temperature\": \"hot\"", "`temperature` must be a number, not a string"),
+            ("\"model\": 4", "`model` must be a string, not a number"),
+            ("\"n\": 0", "`n` must be a whole number from 1 to 128"),
+            ("\"max_tokens\": -1", "`max_tokens` must be"),
+            (
+                "\"max_tokens\": 1, \"max_completion_tokens\": 2",
+                "`max_tokens` and `max_completion_tokens` cannot",
+            ),
+            ("\"top_logprobs\": 2", "`top_logprobs` needs `logprobs`"),
+            ("\"stop\": [1]", "`stop[0]` must be a string"),
+            (
+                "\"stream_options\": {\"include_usage\": 1}",
+                "`stream_options.include_usage` must be a boolean",
+            ),
+            ("\"response_format\": {}", "`response_format.type` must be a string"),
+            ("\"tools\": [1]", "`tools[0]` must be an object"),
+            ("\"user\": 5", "`user` must be a string"),
+            ("\"cache\": {\"ttl\": 0}", "`cache.ttl` must be a whole number of seconds from 1 to 31536000"),
+            ("\"cache\": {\"ttl\": 31536001}", "`cache.ttl` must be"),
+            ("\"cache\": {\"namespace\": \"a b\"}", "`cache.namespace` must be"),
+            ("\"cache\": {\"no_cache\": true}", "`cache.no_cache` is not known"),
+        ] {
+            let error = asked(fields).unwrap_err().to_string();
+            assert!(error.starts_with(message), "{error}");
+        }
+        for (body, message) in [
+            ("[]", "`body` must be an object, not a list"),
+            ("{}", "`messages` is missing"),
+            (r#"{"messages": []}"#, "`messages` must have at least one message"),
+            (r#"{"messages": "q"}"#, "`messages` must be a list"),
+            (r#"{"messages": [{"content": "q"}]}"#, "`messages[0].role` is missing"),
+            (r#"{"messages": [{"role": "function", "content": "q"}]}"#, "`messages[0].role` must be one of"),
+            (r#"{"messages": [{"role": "user"}]}"#, "`messages[0].content` is missing"),
+            (
+                r#"{"messages": [{"role": "user", "content": []}]}"#,
+                "`messages[0].content` is missing or empty",
+            ),
+            (
+                r#"{"messages": [{"role": "user", "content": 1}]}"#,
+                "`messages[0].content` must be a string or",
+            ),
+            (
+                r#"{"messages": [{"role": "user", "content": [{"type": "text"}]}]}"#,
+                "`messages[0].content[0].text`",
+            ),
+            (
+                r#"{"messages": [{"role": "user", "content": ["x"]}]}"#,
+                "`messages[0].content[0]` must be an object",
+            ),
+            (r#"{"messages": [{"role": "tool", "content": "x"}]}"#, "`messages[0].tool_call_id` is missing"),
+            (
+                r#"{"messages": [{"role": "assistant", "tool_calls": 1}]}"#,
+                "`messages[0].tool_calls` must be a list",
+            ),
+        ] {
+            let error = parse_request(body.as_bytes()).unwrap_err().to_string();
+            assert!(error.starts_with(message), "{error}");
+        }
+        let many = format!("{{\"messages\": [{}]}}", vec!["{}"; MANY].join(","));
+        let error = parse_request(many.as_bytes()).unwrap_err();
+        assert_eq!(error.param(), Some("messages"));
+    }
+
+    const MANY: usize = super::super::MESSAGES_MAX + 1;
+
+    #[test]
+    fn who_asks_is_found_in_three_places() {
+        for (fields, user) in [
+            (r#""metadata": {"user_id": "c"}"#, "c"),
+            (r#""metadata": {"user_id": "c"}, "safety_identifier": "b""#, "b"),
+            (r#""safety_identifier": "b", "user": "a""#, "a"),
+        ] {
+            assert_eq!(asked(fields).unwrap().request.end_user.as_deref(), Some(user));
+        }
+    }
+
+    #[test]
+    fn a_call_with_more_than_a_function_goes_on_as_it_came() {
+        let call = r#"{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}, "extra_content": {"s": 1}}"#;
+        let body = format!(r#"{{"messages": [{{"role": "assistant", "tool_calls": [{call}]}}]}}"#);
+        let message = &parse_request(body.as_bytes()).unwrap().request.messages[0];
+        assert!(message.tool_calls.is_empty());
+        assert_eq!(message.unknown["tool_calls"][0]["extra_content"]["s"], 1);
+    }
+
+    #[test]
+    fn unknown_and_carried_fields_stay_within_their_dialect() {
+        let mut request = asked(r#""vendor_knob": 1, "user": "u""#).unwrap().request;
+        request.messages[0].unknown.insert("odd".into(), json!(1));
+        let encoding = Encoding { model: "m", stream: false, native_limit: LimitSpelling::MaxTokens };
+        let encoded = String::from_utf8(encode_request(&request, encoding)).unwrap();
+        assert!(
+            ["vendor_knob", "user", "odd"].iter().all(|field| encoded.contains(&format!("\"{field}\":")))
+        );
+        request.dialect = Dialect::Native;
+        let encoded = String::from_utf8(encode_request(&request, encoding)).unwrap();
+        assert!(
+            !["vendor_knob", "user", "odd"].iter().any(|field| encoded.contains(&format!("\"{field}\":")))
+        );
+    }
+
+    /// Any request that a body in this dialect can spell.
+    fn any_request() -> impl Strategy<Value = ChatRequest> {
+        let text = || "[^\\x00]{0,12}";
+        let part = prop_oneof![
+            text().prop_map(Part::Text),
+            any_json().prop_map(|url| match json!({"type": "image_url", "image_url": url}) {
+                Value::Object(fields) => Part::Other(fields),
+                _ => unreachable!(),
+            }),
+        ];
+        let message = (
+            prop::sample::select(vec![
+                Role::System,
+                Role::Developer,
+                Role::User,
+                Role::Assistant,
+                Role::Tool,
+            ]),
+            prop::collection::vec(part, 1..4),
+            prop::option::of(text()),
+        )
+            .prop_map(|(role, content, name)| Message {
+                role,
+                content,
+                name,
+                tool_call_id: (role == Role::Tool).then(|| "call".into()),
+                ..Message::text(role, "")
+            });
+        let number = || prop::option::of(any::<f64>().prop_filter("finite", |number| number.is_finite()));
+        let sampling =
+            (number(), number(), any::<Option<i64>>(), prop::collection::vec(text(), 0..3), 2..9_u32);
+        (prop::collection::vec(message, 1..5), sampling, any::<Option<u16>>(), any_json(), any_json())
+            .prop_map(|(messages, (temperature, top_p, seed, stop, n), limit, unknown, carried)| {
+                ChatRequest {
+                    model: Some("m".into()),
+                    messages,
+                    sampling: Sampling {
+                        temperature,
+                        top_p,
+                        seed,
+                        stop,
+                        n: Some(n),
+                        logprobs: seed.map(|_| n),
+                        ..Sampling::default()
+                    },
+                    limit: limit.map(|tokens| OutputLimit {
+                        tokens: u32::from(tokens) + 1,
+                        spelling: LimitSpelling::MaxCompletionTokens,
+                    }),
+                    dialect: Dialect::OpenAi,
+                    unknown: [("x_unknown".to_owned(), unknown)]
+                        .into_iter()
+                        .filter(|(_, value)| !value.is_null())
+                        .collect(),
+                    carried: [("prediction".to_owned(), carried)]
+                        .into_iter()
+                        .filter(|(_, value)| !value.is_null())
+                        .collect(),
+                    ..ChatRequest::from_prompt("")
+                }
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_for_an_upstream_reads_as_the_same_request(request in any_request()) {
+            let encoding = Encoding { model: "m", stream: false, native_limit: LimitSpelling::MaxTokens };
+            let read = parse_request(&encode_request(&request, encoding));
+            prop_assert_eq!(read.unwrap().request, request);
+        }
+
+        #[test]
+        fn any_json_is_a_request_or_a_named_fault(body in any_json(), messages in any_json()) {
+            let _ = parse_request(body.to_string().as_bytes());
+            let _ = parse_request(json!({"messages": [messages], "tools": [body]}).to_string().as_bytes());
+        }
+    }
+}

@@ -319,3 +319,128 @@ pub(super) fn write_error(error: &ErrorShape<'_>, out: &mut Vec<u8>) {
     let ErrorShape { message, kind, param, code } = *error;
     serde_json::to_writer(out, &Body { error: Fields { message, r#type: kind, param, code } }).expect(WRITES);
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::json::tests::any_json;
+    use super::*;
+    use crate::chat::ToolCall;
+    use proptest::prelude::*;
+
+    fn any_fields(prefix: &'static str) -> impl Strategy<Value = Map<String, Value>> {
+        let value = any_json().prop_filter("null is no field", |value| !value.is_null());
+        prop::collection::vec(("[a-zé\"]{0,4}", value), 0..3).prop_map(move |fields| {
+            fields.into_iter().map(|(field, value)| (format!("{prefix}{field}"), value)).collect()
+        })
+    }
+
+    fn any_choice() -> impl Strategy<Value = Choice> {
+        let call = (any::<String>(), any::<String>(), any::<String>())
+            .prop_map(|(id, name, arguments)| ToolCall { id, name, arguments });
+        let finish = prop_oneof!["stop", "length", "tool_calls", "[a-z]{1,9}"];
+        (
+            any::<String>(),
+            any::<Option<String>>(),
+            prop::collection::vec(call, 0..3),
+            prop::option::of(finish),
+            any_fields("l_"),
+            any_fields("m_"),
+        )
+            .prop_map(|(text, refusal, tool_calls, finish, logprobs, unknown)| Choice {
+                index: 0,
+                text: (!text.is_empty() || (refusal.is_none() && tool_calls.is_empty())).then_some(text),
+                refusal,
+                tool_calls,
+                finish: finish.map(|word| FinishReason::parse(&word)),
+                logprobs: (!logprobs.is_empty()).then_some(Value::Object(logprobs)),
+                unknown,
+            })
+    }
+
+    /// Any answer that says something.
+    pub(in crate::wire) fn any_answer() -> impl Strategy<Value = ChatResponse> {
+        let usage = (0..BELIEVABLE_TOKENS, 0..BELIEVABLE_TOKENS, any_fields("u_")).prop_map(
+            |(prompt_tokens, completion_tokens, unknown)| Usage { prompt_tokens, completion_tokens, unknown },
+        );
+        (
+            any::<(String, i64, String)>(),
+            prop::collection::vec(any_choice(), 1..4),
+            prop::option::of(usage),
+            any_fields("a_"),
+        )
+            .prop_map(|((id, created, model), mut choices, usage, unknown)| {
+                for (choice, index) in choices.iter_mut().zip(0..) {
+                    choice.index = index;
+                }
+                ChatResponse { id, created, model, choices, usage, unknown }
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn an_answer_written_and_read_again_is_the_same(answer in any_answer()) {
+            prop_assert_eq!(decode_response(&encode_response(&answer)), Ok(answer));
+        }
+
+        #[test]
+        fn any_json_is_an_answer_or_a_fault(body in any_json(), choice in any_json()) {
+            let _ = decode_response(body.to_string().as_bytes());
+            let _ = decode_response(serde_json::json!({"choices": [{"message": choice}]}).to_string().as_bytes());
+            let _ = decode_error(body.to_string().as_bytes());
+        }
+    }
+
+    #[test]
+    fn what_is_no_answer_is_malformed() {
+        for body in [
+            "",
+            "{}",
+            "null",
+            "[]",
+            "<html>",
+            "{\"choices\": []}",
+            "{\"choices\": null}",
+            "{\"choices\": [{}]}",
+            "{\"choices\": [{\"message\": null}]}",
+            "{\"choices\": [{\"message\": {\"content\": null, \"annotations\": [], \"tool_calls\": []}}]}",
+            "{\"choices\": [{\"message\": {\"content\": 5}}]}",
+            "{\"choices\": [{\"message\": {\"content\": NaN}}]}",
+        ] {
+            assert!(matches!(decode_response(body.as_bytes()), Err(AnswerError::Malformed(_))), "{body}");
+        }
+        assert!(matches!(decode_response(b"\xef\xbb\xbf{}"), Err(AnswerError::Malformed(_))));
+    }
+
+    #[test]
+    fn errors_are_read_in_every_shape() {
+        for (body, message, code) in [
+            (r#"{"error": {"message": "m", "type": "t", "param": null, "code": "c"}}"#, "m", Some("c")),
+            (r#"{"error": {"message": "m", "code": 400}}"#, "m", Some("400")),
+            (r#"{"error": "m"}"#, "m", None),
+            (r#"[{"error": {"message": "m"}}]"#, "m", None),
+            (r#"{"object": "error", "message": "m", "code": 404}"#, "m", Some("404")),
+        ] {
+            let error = decode_error(body.as_bytes()).unwrap();
+            assert_eq!((error.message.as_str(), error.code.as_deref()), (message, code), "{body}");
+        }
+        assert_eq!(decode_error(b"<html>"), None);
+        assert_eq!(decode_error(b"{}"), None);
+        let disguised = decode_response(br#"{"error": {"message": "m", "code": 502}, "choices": []}"#);
+        let Err(AnswerError::Error(error)) = disguised else { panic!("no error") };
+        assert_eq!(error.status(), Some(502));
+    }
+
+    #[test]
+    fn token_counts_that_cannot_be_are_none() {
+        for (usage, is_known) in [
+            (r#"{"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}"#, true),
+            (r#"{"prompt_tokens": -1, "completion_tokens": 2}"#, false),
+            (r#"{"prompt_tokens": 1}"#, false),
+            (r#"{"prompt_tokens": 1, "completion_tokens": 1e300}"#, false),
+            ("null", false),
+        ] {
+            let body = format!(r#"{{"choices": [{{"message": {{"content": "x"}}}}], "usage": {usage}}}"#);
+            assert_eq!(decode_response(body.as_bytes()).unwrap().usage.is_some(), is_known, "{usage}");
+        }
+    }
+}

@@ -295,3 +295,79 @@ struct FunctionFields<'a> {
     name: Option<&'a str>,
     arguments: &'a str,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::openai_response::tests::any_answer;
+    use super::*;
+    use crate::chat::Assembly;
+    use proptest::prelude::*;
+
+    fn decoded(stream: &[u8]) -> Result<(ChunkDecoder, Vec<Delta>), AnswerError> {
+        let mut events = sse::Decoder::default();
+        let mut chunks = ChunkDecoder::default();
+        let mut deltas = Vec::new();
+        for event in events.feed(stream).expect("the stream is well-formed") {
+            deltas.extend(chunks.decode(&event.data)?);
+        }
+        Ok((chunks, deltas))
+    }
+
+    proptest! {
+        #[test]
+        fn an_answer_streamed_and_read_again_is_the_same(answer in any_answer()) {
+            let mut bytes = Vec::new();
+            let mut encoder = ChunkEncoder::new(true);
+            answer.deltas().iter().for_each(|delta| encoder.push(delta, &mut bytes));
+            encoder.finish(&mut bytes);
+            let (chunks, deltas) = decoded(&bytes).unwrap();
+            prop_assert!(chunks.is_done());
+            let mut assembly = Assembly::default();
+            deltas.iter().for_each(|delta| assembly.push(delta));
+            prop_assert_eq!(assembly.into_answer().unwrap(), answer);
+        }
+
+        #[test]
+        fn any_json_is_a_chunk_or_a_fault(
+            data in super::super::json::tests::any_json(),
+            choice in super::super::json::tests::any_json(),
+        ) {
+            let mut decoder = ChunkDecoder::default();
+            let _ = decoder.decode(&data.to_string());
+            let _ = decoder.decode(&serde_json::json!({"choices": [{"delta": choice}]}).to_string());
+        }
+    }
+
+    #[test]
+    fn an_error_in_a_chunk_is_an_error() {
+        let Err(AnswerError::Error(error)) =
+            decoded(b"data: {\"error\":{\"message\":\"no\",\"code\":429}}\n\n")
+        else {
+            panic!("no error");
+        };
+        assert_eq!((error.status(), error.message.as_str()), (Some(429), "no"));
+    }
+
+    #[test]
+    fn nothing_follows_the_end() {
+        let stream =
+            b"data: [DONE]\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\ndata: [DONE]\n\n";
+        let (chunks, deltas) = decoded(stream).unwrap();
+        assert!(chunks.is_done() && deltas.is_empty());
+    }
+
+    #[test]
+    fn a_stream_ends_with_usage_only_where_it_was_asked_for() {
+        for (include_usage, count) in [(true, 1), (false, 0)] {
+            let mut out = Vec::new();
+            let mut encoder = ChunkEncoder::new(include_usage);
+            encoder.push(&Delta::Usage(Usage::default()), &mut out);
+            encoder.push(&Delta::Text { choice: 0, text: "x".into() }, &mut out);
+            encoder.finish(&mut out);
+            let text = String::from_utf8(out).unwrap();
+            assert_eq!(text.matches("\"choices\":[],\"usage\":{").count(), count, "{text}");
+            assert_eq!(text.matches("\"usage\":null").count(), 2 * count, "{text}");
+            assert!(text.ends_with("data: [DONE]\n\n"));
+        }
+    }
+}

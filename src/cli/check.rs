@@ -1,0 +1,89 @@
+//! `refrain check`: is every part well, and how is it mended?
+
+use anyhow::bail;
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::output::{columns, print, print_json};
+use super::{Listeners, Place, configuration};
+use crate::app::{self, Finding};
+
+/// Check configuration, model, runtime, store, index and providers
+///
+/// One line for each, and what mends it where it is not well; exit code 1 if anything is not. Beside a running server
+/// store and index are that server's.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  refrain check --config /etc/refrain.toml")]
+pub struct CheckArgs {
+    #[command(flatten)]
+    listeners: Listeners,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub async fn run(args: CheckArgs, place: &Place) -> anyhow::Result<()> {
+    let findings = find(&args.listeners, place).await;
+    if args.json {
+        print_json(&findings.iter().map(as_json).collect())?;
+    } else {
+        print(&text(&findings))?;
+    }
+    match findings.iter().filter(|finding| !finding.ok).count() {
+        0 => Ok(()),
+        unwell => bail!("{unwell} of {} parts are not well", findings.len()),
+    }
+}
+
+async fn find(listeners: &Listeners, place: &Place) -> Vec<Finding> {
+    let well = |part, detail| Finding { part, ok: true, detail, remedy: None };
+    let config = match configuration(&listeners.flags(place)) {
+        Ok(config) => config,
+        Err(error) => {
+            let remedy = Some("every key and its meaning: examples/refrain.toml".to_owned());
+            return vec![Finding { part: "configuration", ok: false, detail: format!("{error:#}"), remedy }];
+        }
+    };
+    let mut findings = vec![well("configuration", "every key is known and makes sense".to_owned())];
+    findings.extend(app::check(&config).await);
+    findings
+}
+
+fn as_json(finding: &Finding) -> Value {
+    let Finding { part, ok, detail, remedy } = finding;
+    json!({"part": part, "ok": ok, "detail": detail, "remedy": remedy})
+}
+
+fn text(findings: &[Finding]) -> String {
+    let rows: Vec<_> = findings
+        .iter()
+        .map(|Finding { part, ok, detail, remedy }| {
+            let word = if *ok { "ok  " } else { "FAIL" };
+            let remedy = remedy.as_deref().map(|remedy| format!("; {remedy}")).unwrap_or_default();
+            (*part, format!("{word}  {detail}{remedy}"))
+        })
+        .collect();
+    columns(&rows, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_part_is_one_line_with_its_remedy() {
+        let findings = [
+            Finding { part: "model", ok: true, detail: "all-minilm-l6-v2".into(), remedy: None },
+            Finding {
+                part: "runtime",
+                ok: false,
+                detail: "libonnxruntime.so is missing".into(),
+                remedy: Some("run `make models`".into()),
+            },
+        ];
+        assert_eq!(
+            text(&findings),
+            "model    ok    all-minilm-l6-v2\nruntime  FAIL  libonnxruntime.so is missing; run `make models`\n"
+        );
+    }
+}

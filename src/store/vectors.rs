@@ -1,0 +1,142 @@
+//! Where do the vectors lie that the index is filled from?
+//!
+//! A vector belongs to an entry and to the embedder that made it; vectors of two embedders never mix. Those of earlier
+//! embedders stay until their entry goes, so that a change of the model can be taken back.
+
+use std::sync::Arc;
+
+use super::database::{Connection, Row, Statement, sql};
+use super::entries::{only, select_entries};
+use super::{Cursor, StoreError};
+use crate::chat::{Fingerprint, Owner, Partition, UnixMillis};
+
+/// A vector as it is stored beside an entry.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredVector {
+    /// The version of the embedder that made it.
+    pub embedder: Arc<str>,
+    /// The entry's partition under that embedder.
+    pub partition: Partition,
+    pub vector: Arc<[f32]>,
+}
+
+/// A vector with all that the index must know of its entry.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredPoint {
+    pub key: Fingerprint,
+    pub partition: Partition,
+    pub owner: Owner,
+    pub expires_at: UnixMillis,
+    pub vector: Vec<f32>,
+}
+
+/// Stores a vector of an entry; the vector of the same embedder that was there goes.
+pub(super) async fn put_vector(
+    connection: &mut Connection,
+    key: &Fingerprint,
+    vector: &StoredVector,
+) -> Result<Vec<Fingerprint>, StoreError> {
+    let entry = connection.rows(sql("SELECT id FROM entries WHERE key = $1").bind(key.as_bytes())).await?;
+    let Some(entry) = entry.first() else { return Ok(Vec::new()) };
+    insert_vector(connection, entry.get("id")?, vector).await?;
+    Ok(vec![*key])
+}
+
+/// Stores a vector under the entry's id and counts its bytes to the entry.
+pub(super) async fn insert_vector(
+    connection: &mut Connection,
+    entry: i64,
+    vector: &StoredVector,
+) -> Result<(), StoreError> {
+    let bytes: Vec<u8> = vector.vector.iter().flat_map(|number| number.to_le_bytes()).collect();
+    let replaced = connection
+        .execute(
+            sql("DELETE FROM vectors WHERE entry = $1 AND embedder = $2").bind(entry).bind(&*vector.embedder),
+        )
+        .await?;
+    connection
+        .execute(
+            sql("INSERT INTO vectors (entry, embedder, partition, vector) VALUES ($1, $2, $3, $4)")
+                .bind(entry)
+                .bind(&*vector.embedder)
+                .bind(vector.partition.as_bytes())
+                .bind(bytes.as_slice()),
+        )
+        .await?;
+    if replaced == 0 {
+        let grown = sql("UPDATE entries SET size = size + $2 WHERE id = $1");
+        connection.execute(grown.bind(entry).bind(super::entries::integer(bytes.len()))).await?;
+    }
+    Ok(())
+}
+
+/// Returns the query for the points of an embedder that are fresh now, in the order in which they were written.
+pub(super) fn points_after(embedder: &str, after: Cursor, now: UnixMillis, limit: i64) -> Statement {
+    sql("SELECT v.seq AS place, e.key, v.partition, e.owner, e.expires_at, v.vector \
+         FROM vectors v JOIN entries e ON e.id = v.entry \
+         WHERE v.embedder = $1 AND v.seq > $2 AND e.expires_at > $3 ORDER BY v.seq LIMIT $4")
+    .bind(embedder)
+    .bind(after.0)
+    .bind(now.0)
+    .bind(limit)
+}
+
+/// Reads a row of [`points_after`].
+pub(super) fn read_point(row: &Row) -> Result<StoredPoint, StoreError> {
+    let bytes: Vec<u8> = row.get("vector")?;
+    let (numbers, []) = bytes.as_chunks() else {
+        return Err(StoreError::Unfit { reason: "a vector is not a list of 4-byte numbers" });
+    };
+    Ok(StoredPoint {
+        key: row.digest("key")?,
+        partition: row.digest("partition")?,
+        owner: row.digest("owner")?,
+        expires_at: UnixMillis(row.get("expires_at")?),
+        vector: numbers.iter().map(|number| f32::from_le_bytes(*number)).collect(),
+    })
+}
+
+/// Returns the query for the keys of all vectors of an embedder, in the order in which they were written.
+pub(super) fn keys_after(embedder: &str, after: Cursor, limit: i64) -> Statement {
+    sql("SELECT v.seq AS place, e.key FROM vectors v JOIN entries e ON e.id = v.entry \
+         WHERE v.embedder = $1 AND v.seq > $2 ORDER BY v.seq LIMIT $3")
+    .bind(embedder)
+    .bind(after.0)
+    .bind(limit)
+}
+
+/// Entries that one look for missing vectors reads, whether or not any is found: with none missing, a look bounded
+/// by what it finds would read the whole table.
+const LOOK: i64 = 4096;
+
+/// Returns the query for where a look for missing vectors ends: the last entry it covers.
+pub(super) fn end_of_look(after: Cursor) -> Statement {
+    sql("SELECT CAST(coalesce(max(id), $1) AS BIGINT) AS last FROM \
+         (SELECT id FROM entries WHERE id > $1 ORDER BY id LIMIT $2) AS covered")
+    .bind(after.0)
+    .bind(LOOK)
+}
+
+/// Reads the row of [`end_of_look`].
+pub(super) fn read_end(rows: &[Row]) -> Result<Cursor, StoreError> {
+    Ok(Cursor(only(rows)?.get("last")?))
+}
+
+/// Returns the query for the semantic entries in a look that have no vector of an embedder.
+pub(super) fn without_vector(
+    embedder: &str,
+    after: Cursor,
+    end: Cursor,
+    now: UnixMillis,
+    limit: i64,
+) -> Statement {
+    sql(select_entries!(
+        "WHERE e.id > $1 AND e.id <= $2 AND e.semantic_key IS NOT NULL AND e.expires_at > $3 \
+         AND NOT EXISTS (SELECT 1 FROM vectors v WHERE v.entry = e.id AND v.embedder = $4) ORDER BY e.id LIMIT $5"
+    ))
+    .bind(after.0)
+    .bind(end.0)
+    .bind(now.0)
+    .bind(embedder)
+    .bind(limit)
+}

@@ -1,0 +1,238 @@
+//! Who writes, and when is a write done?
+//!
+//! One task owns the only writing connection. Writes wait in a bounded queue; the task takes all that wait, up to
+//! [`BATCH`], runs them in one transaction and answers each caller after the commit. While one commit waits for the
+//! disk the next batch gathers, so a single write is never held back, and many share the cost of one sync.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::database::{Connection, Target};
+use super::entries::{EncodedEntry, Touch, ids, remove_entries, remove_keys, touch};
+use super::feedback::{Recent, block_pair, sweep_requests, write_requests};
+use super::vectors::{StoredVector, put_vector};
+use super::{Selection, StoreError, eviction};
+use crate::chat::{Fingerprint, UnixMillis};
+
+/// Writes that may wait; beyond it the store is overloaded.
+pub(super) const QUEUE: usize = 1024;
+/// The most writes in one transaction.
+const BATCH: usize = 256;
+/// The longest a transaction may take.
+const BATCH_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long remembered requests wait to be written.
+const REQUESTS_EVERY: Duration = Duration::from_millis(500);
+
+/// Something to be written. Every write answers with the keys of the entries it removed or found.
+pub(super) enum Write {
+    Put(Box<EncodedEntry>),
+    PutVector(Fingerprint, StoredVector),
+    Remove(Vec<Fingerprint>),
+    /// Removes some of a selection, none written after the entry with this id.
+    RemoveSelected(Box<Selection>, i64),
+    Touch(Vec<Touch>),
+    /// Removes some entries that expired before the first moment, and requests too old at the second.
+    Sweep {
+        expired_before: UnixMillis,
+        now: UnixMillis,
+    },
+    /// Removes some entries if the store is larger than this.
+    Evict {
+        goal_bytes: u64,
+        now: UnixMillis,
+    },
+    BlockPair(Fingerprint, Fingerprint),
+}
+
+type Written = Result<Vec<Fingerprint>, StoreError>;
+
+impl Write {
+    async fn apply(&self, connection: &mut Connection) -> Written {
+        match self {
+            Self::Put(entry) => entry.put(connection).await?,
+            Self::PutVector(key, vector) => return put_vector(connection, key, vector).await,
+            Self::Remove(keys) => return remove_keys(connection, keys).await,
+            Self::RemoveSelected(selection, up_to) => {
+                let which = connection.rows(selection.ids(*up_to, eviction::BATCH)).await?;
+                return remove_entries(connection, &ids(&which)?).await;
+            }
+            Self::Touch(touches) => {
+                for one in touches {
+                    touch(connection, one).await?;
+                }
+            }
+            Self::Sweep { expired_before, now } => {
+                sweep_requests(connection, *now).await?;
+                return eviction::sweep(connection, *expired_before).await;
+            }
+            Self::Evict { goal_bytes, now } => return eviction::evict(connection, *goal_bytes, *now).await,
+            Self::BlockPair(one, other) => block_pair(connection, *one, *other).await?,
+        }
+        Ok(Vec::new())
+    }
+}
+
+/// A write and who waits for it, if anybody.
+pub(super) struct Job {
+    pub(super) write: Write,
+    pub(super) reply: Option<oneshot::Sender<Written>>,
+}
+
+impl Job {
+    fn answer(self, written: Written) {
+        if let Some(reply) = self.reply {
+            // Whoever asked may have stopped waiting.
+            reply.send(written).ok();
+        }
+    }
+}
+
+/// How the last transaction ended: `None` is well.
+#[derive(Default)]
+pub(super) struct LastFailure(Mutex<Option<StoreError>>);
+
+impl LastFailure {
+    pub(super) fn get(&self) -> Option<StoreError> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, failure: Option<StoreError>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+    }
+}
+
+/// The task that writes.
+pub(super) struct Writer {
+    pub(super) target: Target,
+    /// `None` after a failure that leaves its state in doubt: after a failed sync the pages it held may be marked
+    /// clean though they never reached the disk, so nothing is tried again on the same connection.
+    pub(super) connection: Option<Connection>,
+    pub(super) jobs: mpsc::Receiver<Job>,
+    pub(super) recent: Arc<Recent>,
+    pub(super) last_failure: Arc<LastFailure>,
+    /// Tells it to take no more, finish what waits, and close.
+    pub(super) closing: CancellationToken,
+}
+
+impl Writer {
+    pub(super) async fn run(mut self) {
+        let mut requests_written = Instant::now();
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            tokio::select! {
+                taken = self.jobs.recv_many(&mut batch, BATCH) => {
+                    if taken == 0 {
+                        break;
+                    }
+                    self.write_batch(&mut batch).await;
+                }
+                () = self.closing.cancelled(), if !self.jobs.is_closed() => self.jobs.close(),
+                () = tokio::time::sleep(REQUESTS_EVERY) => {}
+            }
+            if requests_written.elapsed() >= REQUESTS_EVERY {
+                self.write_requests().await;
+                requests_written = Instant::now();
+            }
+        }
+        self.write_requests().await;
+        if let Some(connection) = self.connection.take() {
+            connection.close().await.ok();
+        }
+    }
+
+    /// Writes a batch and answers everybody in it.
+    async fn write_batch(&mut self, batch: &mut Vec<Job>) {
+        let writes: Vec<&Write> = batch.iter().map(|job| &job.write).collect();
+        match self.transact(&writes).await {
+            Ok(written) => {
+                for (job, written) in batch.drain(..).zip(written) {
+                    job.answer(Ok(written));
+                }
+            }
+            Err(error) if error.is_about_one_row() && batch.len() > 1 => {
+                // One of them is to blame; the others must not suffer for it.
+                for job in batch.drain(..) {
+                    let written = self.transact(&[&job.write]).await.map(|mut written| written.remove(0));
+                    job.answer(written);
+                }
+            }
+            Err(error) => {
+                for job in batch.drain(..) {
+                    job.answer(Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    async fn write_requests(&mut self) {
+        let requests = self.recent.begin_writing();
+        if requests.is_empty() {
+            return;
+        }
+        let written =
+            self.in_transaction(async |connection| write_requests(connection, &requests).await).await;
+        self.recent.end_writing(written.is_ok());
+    }
+
+    async fn transact(&mut self, writes: &[&Write]) -> Result<Vec<Vec<Fingerprint>>, StoreError> {
+        self.in_transaction(async |connection| {
+            let mut written = Vec::with_capacity(writes.len());
+            for write in writes {
+                written.push(write.apply(connection).await?);
+            }
+            Ok(written)
+        })
+        .await
+    }
+
+    /// Runs the work in a transaction, connecting first where there is no connection.
+    async fn in_transaction<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let done = self.try_transaction(work).await;
+        self.last_failure.set(done.as_ref().err().filter(|error| !error.is_about_one_row()).cloned());
+        done
+    }
+
+    async fn try_transaction<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.target.connect().await?,
+        };
+        let transaction = AssertUnwindSafe(async {
+            if let Err(StoreError::Unreachable { .. }) = connection.begin().await {
+                // The server closed it while it was idle; nothing was begun, so nothing is done twice.
+                connection = self.target.connect().await?;
+                connection.begin().await?;
+            }
+            let done = work(&mut connection).await?;
+            connection.commit().await?;
+            Ok(done)
+        });
+        let done = match tokio::time::timeout(BATCH_TIMEOUT, transaction.catch_unwind()).await {
+            Ok(Ok(done)) => done,
+            Ok(Err(_panic)) => Err(StoreError::Panicked),
+            Err(_elapsed) => Err(StoreError::Timeout),
+        };
+        match &done {
+            Ok(_) => self.connection = Some(connection),
+            Err(StoreError::Unfit { .. } | StoreError::Refused { .. }) => {
+                if connection.roll_back().await.is_ok() {
+                    self.connection = Some(connection);
+                }
+            }
+            // Dropped: see the field.
+            Err(_) => {}
+        }
+        done
+    }
+}

@@ -1,0 +1,16 @@
+//! The tests that need real parts: servers, databases, sockets, models. One binary, so that it links once.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the tasks of a test end with it, and it may look for its tools"
+)]
+
+mod cli;
+mod examples;
+mod index;
+mod index_edge;
+mod index_server;
+mod store;
+mod support;
+mod transport;

@@ -1,0 +1,89 @@
+//! Feedback: requests remembered for a day, pairs that never match again.
+
+use std::time::Duration;
+
+use refrain::chat::{TenantId, UnixMillis};
+use refrain::store::RememberedRequest;
+
+use super::{NOW, Place, key, on_both};
+
+on_both! {
+    a_request_is_recalled_at_once_and_after_a_restart
+    of_equal_ids_the_latest_counts
+    a_request_is_forgotten_after_a_day
+    a_flood_of_requests_is_dropped_and_counted
+    a_blocked_pair_is_blocked_both_ways_for_ever
+}
+
+fn request(entry: Option<&str>, at: UnixMillis) -> RememberedRequest {
+    RememberedRequest { request_key: key("asked"), entry_key: entry.map(key), at }
+}
+
+async fn a_request_is_recalled_at_once_and_after_a_restart(place: Place) {
+    let (acme, other) = (TenantId::new("acme"), TenantId::new("other"));
+    let store = place.open().await;
+    let (hit, miss) = (request(Some("answered"), NOW), request(None, NOW));
+    store.remember_request(&acme, "1", hit);
+    store.remember_request(&acme, "2", miss);
+    assert_eq!(store.recall_request(&acme, "1", NOW).await.unwrap(), Some(hit));
+    store.close().await;
+
+    let store = place.open().await;
+    assert_eq!(store.recall_request(&acme, "1", NOW).await.unwrap(), Some(hit));
+    assert_eq!(store.recall_request(&acme, "2", NOW).await.unwrap(), Some(miss));
+    assert_eq!(store.recall_request(&acme, "3", NOW).await.unwrap(), None);
+    assert_eq!(store.recall_request(&other, "1", NOW).await.unwrap(), None);
+}
+
+async fn of_equal_ids_the_latest_counts(place: Place) {
+    let acme = TenantId::new("acme");
+    for entry in ["first", "second"] {
+        let store = place.open().await;
+        store.remember_request(&acme, "same", request(Some("overwritten"), NOW));
+        store.remember_request(&acme, "same", request(Some(entry), NOW));
+        store.close().await;
+    }
+    let store = place.open().await;
+    assert_eq!(store.recall_request(&acme, "same", NOW).await.unwrap(), Some(request(Some("second"), NOW)));
+}
+
+async fn a_request_is_forgotten_after_a_day(place: Place) {
+    let acme = TenantId::new("acme");
+    let day = Duration::from_secs(86_400);
+    let store = place.open().await;
+    store.remember_request(&acme, "1", request(None, NOW));
+    let almost = UnixMillis(NOW.after(day).0 - 1);
+    assert!(store.recall_request(&acme, "1", almost).await.unwrap().is_some());
+    assert_eq!(store.recall_request(&acme, "1", NOW.after(day)).await.unwrap(), None);
+    store.close().await;
+
+    let store = place.open().await;
+    assert!(store.recall_request(&acme, "1", almost).await.unwrap().is_some());
+    assert_eq!(store.recall_request(&acme, "1", NOW.after(day)).await.unwrap(), None);
+    store.sweep(almost, day).await.unwrap();
+    assert_eq!(place.rows("requests").await, 1);
+    store.sweep(NOW.after(day), day).await.unwrap();
+    assert_eq!(place.rows("requests").await, 0);
+}
+
+async fn a_flood_of_requests_is_dropped_and_counted(place: Place) {
+    let acme = TenantId::new("acme");
+    let store = place.open().await;
+    for number in 0..9000 {
+        store.remember_request(&acme, &number.to_string(), request(None, NOW));
+    }
+    let dropped = store.stats().await.unwrap().requests_dropped;
+    store.close().await;
+    assert_eq!(dropped, 9000 - 8192);
+    assert_eq!(place.rows("requests").await, 8192);
+}
+
+async fn a_blocked_pair_is_blocked_both_ways_for_ever(place: Place) {
+    let store = place.open().await;
+    store.block_pair(key("a"), key("b")).await.unwrap();
+    store.block_pair(key("b"), key("a")).await.unwrap();
+    store.close().await;
+    let store = place.open().await;
+    let pair = (key("a").min(key("b")), key("a").max(key("b")));
+    assert_eq!(store.blocked_pairs().await.unwrap(), [pair]);
+}
