@@ -11,6 +11,7 @@ mod examples;
 mod index;
 mod index_edge;
 mod index_server;
+mod listener;
 mod store;
 mod support;
 mod transport;
