@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use axum::Extension;
 use axum::extract::{MatchedPath, Request};
-use axum::http::StatusCode;
+use axum::http::{Extensions, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 
+use super::error::HttpError;
 use super::request_id::RequestId;
 use crate::chat::{Dialect, Source};
 use crate::telemetry::Telemetry;
@@ -100,4 +101,10 @@ pub(super) async fn log(
         "request"
     );
     response
+}
+
+/// Logs a request that was turned away before any route saw it. Of what it presented nothing is written down.
+pub(super) fn refused(extensions: &Extensions, error: &HttpError) {
+    let request_id = extensions.get::<RequestId>().map_or("", |RequestId(id)| id);
+    tracing::info!(request_id, status = error.status().as_u16(), reason = error.message(), "refused");
 }
