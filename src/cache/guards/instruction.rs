@@ -131,6 +131,11 @@ pub(super) fn points_back(line: &str) -> bool {
     words(line).iter().any(|word| WORDS.backward.contains(word.as_ref()))
 }
 
+/// Whether a word only says that what follows is the material.
+pub(super) fn names_material(name: &str) -> bool {
+    WORDS.material.contains(name.to_lowercase().as_str())
+}
+
 /// Whether the text before a colon only names what follows as the instruction.
 pub(super) fn is_label(label: &str) -> bool {
     WORDS.labels.contains(label.trim().to_lowercase().as_str())
@@ -214,7 +219,12 @@ fn stripped<'a, 'b>(mut words: &'a [Word<'b>]) -> &'a [Word<'b>] {
     while let Some(at) = closing(words) {
         words = &words[..at];
     }
-    while let Some(taken) = language(words, 0).or_else(|| named_material(words)) {
+    let object = |words: &[Word<'_>]| {
+        let this =
+            words.first().is_some_and(|word| matches!(word.as_ref(), "this" | "these" | "that" | "it"));
+        (this && language(words, 1).is_some()).then_some(1)
+    };
+    while let Some(taken) = language(words, 0).or_else(|| object(words)).or_else(|| named_material(words)) {
         words = &words[taken..];
     }
     words
@@ -250,7 +260,7 @@ fn named_material(words: &[Word<'_>]) -> Option<usize> {
             && (WORDS.pointing.contains(word.as_ref()) || WORDS.material.contains(word.as_ref()))
     });
     let end = run + usize::from(closes);
-    if end == words.len() {
+    if end == words.len() || closes {
         return (end > 0).then_some(end);
     }
     // "this text is short": only up to the noun, or nothing, so that "the cat" keeps its article.
