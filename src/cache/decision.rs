@@ -16,6 +16,8 @@ pub enum Layer {
     Window,
     /// The same scripts, all known to the model.
     Script,
+    /// Languages that the model knows, as far as can be told.
+    Language,
     /// The same material to work on.
     Payload,
     /// The same numbers, units and dates.
@@ -28,10 +30,11 @@ pub enum Layer {
 
 impl Layer {
     /// All layers, in the order in which they are asked.
-    pub const ALL: [Layer; 7] = [
+    pub const ALL: [Layer; 8] = [
         Layer::Threshold,
         Layer::Window,
         Layer::Script,
+        Layer::Language,
         Layer::Payload,
         Layer::Numbers,
         Layer::Negation,
@@ -44,6 +47,7 @@ impl Layer {
             Layer::Threshold => "threshold",
             Layer::Window => "window",
             Layer::Script => "script",
+            Layer::Language => "language",
             Layer::Payload => "payload",
             Layer::Numbers => "numbers",
             Layer::Negation => "negation",
@@ -92,6 +96,8 @@ pub struct Settings {
     pub layers: Layers,
     /// The scripts that the embedding model was trained on; `None` for a multilingual model.
     pub scripts: Option<Scripts>,
+    /// The languages that it was trained on, as two-letter codes; `None` for a multilingual model.
+    pub languages: Option<Vec<String>>,
 }
 
 /// A pair to decide about.
@@ -192,6 +198,9 @@ fn objection(layer: Layer, pair: &Pair<'_>, settings: &Settings) -> Option<Strin
         Layer::Threshold => below_threshold(pair.similarity, settings.similarity_threshold),
         Layer::Window => guards::window(asked, stored),
         Layer::Script => guards::script(asked, stored, settings.scripts.as_ref()),
+        Layer::Language => {
+            settings.languages.as_ref().and_then(|known| guards::language(asked, stored, known))
+        }
         Layer::Payload => guards::payload(asked, stored),
         Layer::Numbers => guards::numbers(asked, stored),
         Layer::Negation => guards::negation(asked, stored),

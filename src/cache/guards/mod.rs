@@ -7,8 +7,10 @@
 mod amount;
 mod code;
 mod instruction;
+mod language;
 pub(in crate::cache) mod lexicon;
 mod literal;
+mod mentions;
 mod negation;
 mod numbers;
 mod payload;
@@ -32,6 +34,7 @@ use token::Token;
 pub struct Analysed {
     tokens: Vec<Token>,
     writing: script::Writing,
+    language: language::Language,
     payload: payload::Payload,
     numbers: numbers::Numbers,
     negation: negation::Negation,
@@ -48,6 +51,7 @@ impl Analysed {
         let tokens = token::tokens(&prompt);
         Self {
             writing: script::Writing::of(&prompt),
+            language: language::Language::of(&prompt, &tokens),
             payload: payload::Payload::of(&prompt),
             numbers: numbers::Numbers::of(&tokens),
             negation: negation::Negation::of(&tokens),
@@ -67,7 +71,7 @@ pub(super) fn without_material(prompt: &str) -> Option<String> {
 pub struct Side<'a> {
     /// What the guards read from the prompt.
     pub prompt: &'a Analysed,
-    /// How many tokens the embedder counted.
+    /// How many tokens the embedder counted, those at both ends included.
     pub tokens: usize,
     /// Whether the embedder cut the prompt at the model's window.
     pub truncated: bool,
@@ -81,6 +85,11 @@ pub(super) fn window(asked: &Side<'_>, stored: &Side<'_>) -> Option<String> {
 /// Returns how the scripts of the prompts stand against each other and against those that the model knows.
 pub(super) fn script(asked: &Side<'_>, stored: &Side<'_>, known: Option<&Scripts>) -> Option<String> {
     asked.prompt.writing.differ(&stored.prompt.writing, known)
+}
+
+/// Returns which prompt is in none of the languages that the model knows (codes as in the names of the word files).
+pub(super) fn language(asked: &Side<'_>, stored: &Side<'_>, known: &[String]) -> Option<String> {
+    language::differ(asked, stored, known)
 }
 
 /// Returns which material stands on one side only.
