@@ -213,3 +213,78 @@ fn below_threshold(similarity: f32, threshold: f32) -> Option<String> {
     let reached = similarity >= threshold;
     (!reached).then(|| format!("the similarity {similarity:.3} is below the threshold {threshold:.3}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::guards::Analysed;
+
+    fn settings() -> Settings {
+        Settings { similarity_threshold: 0.9, layers: Layers::ALL, scripts: None, languages: None }
+    }
+
+    fn judged<T>(asked: &str, stored: &str, similarity: f32, judge: impl Fn(&Pair<'_>) -> T) -> T {
+        let (asked, stored) = (Analysed::new(asked), Analysed::new(stored));
+        let side = |prompt| Side { prompt, tokens: 12, truncated: false };
+        judge(&Pair { asked: side(&asked), stored: side(&stored), similarity })
+    }
+
+    fn refused_by(asked: &str, stored: &str, similarity: f32, settings: &Settings) -> Option<Layer> {
+        match judged(asked, stored, similarity, |pair| decide(pair, settings)) {
+            Decision::Serve => None,
+            Decision::Refuse(refusal) => Some(refusal.layer),
+        }
+    }
+
+    #[test]
+    fn a_reworded_prompt_is_served() {
+        assert_eq!(refused_by("How far is 5 km?", "How far is 5 kilometers?", 0.95, &settings()), None);
+    }
+
+    #[test]
+    fn the_first_layer_that_refuses_is_named() {
+        let (a, b) = ("Is it safe at 5 km?", "Is it not safe at 6 km?");
+        assert_eq!(refused_by(a, b, 0.5, &settings()), Some(Layer::Threshold));
+        assert_eq!(refused_by(a, b, 0.95, &settings()), Some(Layer::Numbers));
+        let without = Settings { layers: Layers::ALL.without(Layer::Numbers), ..settings() };
+        assert_eq!(refused_by(a, b, 0.95, &without), Some(Layer::Negation));
+    }
+
+    #[test]
+    fn the_threshold_is_inclusive_and_cannot_be_switched_off() {
+        assert_eq!(refused_by("a", "a", 0.9, &settings()), None);
+        assert_eq!(refused_by("a", "a", f32::NAN, &settings()), Some(Layer::Threshold));
+        let without = Settings { layers: Layers::ALL.without(Layer::Threshold), ..settings() };
+        assert_eq!(refused_by("a", "a", 0.1, &without), Some(Layer::Threshold));
+    }
+
+    #[test]
+    fn every_layer_explains_itself() {
+        let without = Settings { layers: Layers::ALL.without(Layer::Code), ..settings() };
+        let said = judged("Is it safe?", "Is it not safe?", 0.5, |pair| verdicts(pair, &without));
+        let layers: Vec<Layer> = said.iter().map(|explained| explained.layer).collect();
+        assert_eq!(layers, Layer::ALL);
+        for explained in said {
+            let expected = match explained.layer {
+                Layer::Threshold | Layer::Negation => Verdict::Veto,
+                Layer::Code => Verdict::Skipped,
+                _ => Verdict::Pass,
+            };
+            assert_eq!(explained.verdict, expected, "{}", explained.layer.name());
+            assert_eq!(explained.reason.is_some(), expected != Verdict::Pass);
+        }
+    }
+
+    #[test]
+    fn a_refusal_keeps_the_prompts_out_of_logs() {
+        let decision = judged("pay 5 euros", "pay 6 euros", 0.95, |pair| decide(pair, &settings()));
+        assert!(!format!("{decision:?}").contains("euro"));
+    }
+
+    #[test]
+    fn layers_are_found_by_their_names() {
+        for layer in Layer::ALL {
+            assert_eq!(Layer::from_name(layer.name()), Some(layer));
+        }
+    }
+}

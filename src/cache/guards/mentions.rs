@@ -5,8 +5,38 @@ use std::sync::LazyLock;
 use super::amount::{self, Amount};
 use super::lexicon::{List, Phrases, WordMap, WordSet};
 use super::literal::Literal;
-use super::numbers::{Mention, Numbers, Weight};
 use super::token::{Kind, Token};
+
+/// What a mention proves that need not be a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Weight {
+    /// May be missing on one side, but must not differ from another of its kind.
+    Loose(&'static str),
+    /// May be missing, and differs from nothing: the pronoun "one".
+    Pronoun,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Mention {
+    /// Canonical and readable: `5 kilometer`, `< 30 euro`, `month 6 day 1`.
+    pub(super) key: String,
+    pub(super) weight: Weight,
+}
+
+/// The numbers of one prompt.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Mentions {
+    pub(super) firm: Vec<String>,
+    pub(super) loose: Vec<Mention>,
+    /// Pairs whose order means something: `2 to 3`, `10 / 5`.
+    pub(super) ordered: Vec<(String, String)>,
+}
+
+impl Mention {
+    pub(super) fn clashes_with(&self, other: &Mention) -> bool {
+        matches!((self.weight, other.weight), (Weight::Loose(a), Weight::Loose(b)) if a == b)
+    }
+}
 
 struct Words {
     months: WordMap<u8>,
@@ -59,19 +89,23 @@ static WORDS: LazyLock<Words> = LazyLock::new(|| {
     }
 });
 
-/// Reads all mentions, in the order of the prompt.
-pub(super) fn read(tokens: &[Token]) -> Numbers {
-    let mut reader = Reader { tokens, numbers: Numbers::default(), last: None };
-    let mut at = 0;
-    while at < tokens.len() {
-        at += reader.step(at).max(1);
+impl Mentions {
+    pub(super) fn of(tokens: &[Token]) -> Self {
+        let mut reader = Reader { tokens, found: Mentions::default(), last: None };
+        let mut at = 0;
+        while at < tokens.len() {
+            at += reader.step(at).max(1);
+        }
+        let mut mentions = reader.found;
+        mentions.firm.sort_unstable();
+        mentions.loose.sort_unstable();
+        mentions
     }
-    reader.numbers
 }
 
 struct Reader<'a> {
     tokens: &'a [Token],
-    numbers: Numbers,
+    found: Mentions,
     /// The last number and the index after it.
     last: Option<(String, usize)>,
 }
@@ -110,7 +144,7 @@ impl Reader<'_> {
                     self.firm(at, format!("ordinal {number}"), 1)
                 } else if let Some((kind, key)) = WORDS.loose.get(word) {
                     let key = key.strip_prefix("roman ").unwrap_or(key).to_owned();
-                    self.numbers.loose.push(Mention { key, weight: Weight::Loose(kind) });
+                    self.found.loose.push(Mention { key, weight: Weight::Loose(kind) });
                     1
                 } else {
                     self.counted_thing(at)
@@ -141,7 +175,7 @@ impl Reader<'_> {
         if word == "one" {
             let unit = amount::unit_at(self.tokens, at + 1);
             let key = unit.map_or_else(|| "1".to_owned(), |(unit, _)| format!("1 {unit}"));
-            self.numbers.loose.push(Mention { key, weight: Weight::Pronoun });
+            self.found.loose.push(Mention { key, weight: Weight::Pronoun });
         }
         1
     }
@@ -180,10 +214,10 @@ impl Reader<'_> {
             && before != key
             && self.in_sequence(end, at)
         {
-            self.numbers.ordered.push((before, key.clone()));
+            self.found.ordered.push((before, key.clone()));
         }
         self.last = Some((key.clone(), at + taken));
-        self.numbers.firm.push(key);
+        self.found.firm.push(key);
         taken
     }
 

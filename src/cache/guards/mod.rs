@@ -36,7 +36,7 @@ pub struct Analysed {
     writing: script::Writing,
     language: language::Language,
     payload: payload::Payload,
-    numbers: numbers::Numbers,
+    numbers: mentions::Mentions,
     negation: negation::Negation,
     code: code::Code,
 }
@@ -53,7 +53,7 @@ impl Analysed {
             writing: script::Writing::of(&prompt),
             language: language::Language::of(&prompt, &tokens),
             payload: payload::Payload::of(&prompt),
-            numbers: numbers::Numbers::of(&tokens),
+            numbers: mentions::Mentions::of(&tokens),
             negation: negation::Negation::of(&tokens),
             code: code::Code::of(&tokens),
             tokens,
@@ -99,7 +99,7 @@ pub(super) fn payload(asked: &Side<'_>, stored: &Side<'_>) -> Option<String> {
 
 /// Returns which numbers, units or dates differ.
 pub(super) fn numbers(asked: &Side<'_>, stored: &Side<'_>) -> Option<String> {
-    asked.prompt.numbers.differ(&stored.prompt.numbers)
+    numbers::differ(&asked.prompt.numbers, &stored.prompt.numbers)
 }
 
 /// Returns what one side negates and the other does not.

@@ -4,73 +4,32 @@
 //! "second", "half", "vi") may stand alone on one side; two different ones of a kind may not.
 
 use super::amount;
-use super::mentions;
-use super::token::Token;
+use super::mentions::{Mention, Mentions};
 
-/// What a mention proves that need not be a number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Weight {
-    /// May be missing on one side, but must not differ from another of its kind.
-    Loose(&'static str),
-    /// May be missing, and differs from nothing: the pronoun "one".
-    Pronoun,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Mention {
-    /// Canonical and readable: `5 kilometer`, `< 30 euro`, `month 6 day 1`.
-    pub(super) key: String,
-    pub(super) weight: Weight,
-}
-
-/// The numbers of one prompt.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Numbers {
-    pub(super) firm: Vec<String>,
-    pub(super) loose: Vec<Mention>,
-    /// Pairs whose order means something: `2 to 3`, `10 / 5`.
-    pub(super) ordered: Vec<(String, String)>,
-}
-
-impl Numbers {
-    pub(super) fn of(tokens: &[Token]) -> Self {
-        let mut numbers = mentions::read(tokens);
-        numbers.firm.sort_unstable();
-        numbers.loose.sort_unstable();
-        numbers
+/// Returns why the two sides may not share an answer.
+pub(super) fn differ(asked: &Mentions, stored: &Mentions) -> Option<String> {
+    let (mut missing, mut extra) = (surplus(&asked.firm, &stored.firm), surplus(&stored.firm, &asked.firm));
+    let (mut here, mut there) = (asked.loose.clone(), stored.loose.clone());
+    missing.retain(|key| !take(&mut there, key));
+    extra.retain(|key| !take(&mut here, key));
+    without_omitted_units(&mut missing, &mut extra);
+    if !missing.is_empty() || !extra.is_empty() {
+        return Some(format!(
+            "numbers, units and dates must agree: the asked prompt says {}, the stored one {}",
+            list(&missing),
+            list(&extra)
+        ));
     }
-
-    /// Returns why the two sides may not share an answer.
-    pub(super) fn differ(&self, stored: &Numbers) -> Option<String> {
-        let (mut missing, mut extra) = (surplus(&self.firm, &stored.firm), surplus(&stored.firm, &self.firm));
-        let (mut here, mut there) = (self.loose.clone(), stored.loose.clone());
-        missing.retain(|key| !take(&mut there, key));
-        extra.retain(|key| !take(&mut here, key));
-        without_omitted_units(&mut missing, &mut extra);
-        if !missing.is_empty() || !extra.is_empty() {
-            return Some(format!(
-                "numbers, units and dates must agree: the asked prompt says {}, the stored one {}",
-                list(&missing),
-                list(&extra)
-            ));
-        }
-        here.retain(|mention| !take(&mut there, &mention.key));
-        let clash = here.iter().find_map(|a| there.iter().find(|b| a.clashes_with(b)).map(|b| (a, b)));
-        if let Some((a, b)) = clash {
-            return Some(format!("the asked prompt says {}, the stored one {}", a.key, b.key));
-        }
-        let swapped = self.ordered.iter().find(|(a, b)| {
-            let reverse = (b.clone(), a.clone());
-            stored.ordered.contains(&reverse) && !stored.ordered.contains(&(a.clone(), b.clone()))
-        });
-        swapped.map(|(a, b)| format!("the asked prompt goes from {a} to {b}, the stored one from {b} to {a}"))
+    here.retain(|mention| !take(&mut there, &mention.key));
+    let clash = here.iter().find_map(|a| there.iter().find(|b| a.clashes_with(b)).map(|b| (a, b)));
+    if let Some((a, b)) = clash {
+        return Some(format!("the asked prompt says {}, the stored one {}", a.key, b.key));
     }
-}
-
-impl Mention {
-    fn clashes_with(&self, other: &Mention) -> bool {
-        matches!((self.weight, other.weight), (Weight::Loose(a), Weight::Loose(b)) if a == b)
-    }
+    let swapped = asked.ordered.iter().find(|(a, b)| {
+        let reverse = (b.clone(), a.clone());
+        stored.ordered.contains(&reverse) && !stored.ordered.contains(&(a.clone(), b.clone()))
+    });
+    swapped.map(|(a, b)| format!("the asked prompt goes from {a} to {b}, the stored one from {b} to {a}"))
 }
 
 /// Returns what `left` holds more often than `right`; both are sorted.
