@@ -90,10 +90,15 @@ fn folded(text: &str) -> Cow<'_, str> {
     Cow::Owned(core.to_lowercase().replace('’', "'"))
 }
 
-/// Reads a line for an operation or for a hint at the text that it works on.
-pub(super) fn clue(line: &str) -> Clue {
+/// Reads a line for an operation or for a hint at the text that it works on, which other lines may hold.
+pub(super) fn clue(line: &str, other_lines: bool) -> Clue {
     let words = words(line);
-    let Some((start, end)) = operation(&words) else { return hinted(&words) };
+    let Some((start, end)) = operation(&words) else {
+        return match hinted(&words) {
+            Clue::Material(_) if other_lines => Clue::Operation,
+            clue => clue,
+        };
+    };
     let material = stripped(&words[end..]);
     if !material.is_empty() {
         return Clue::Material(text(material));
@@ -102,6 +107,15 @@ pub(super) fn clue(line: &str) -> Clue {
         before if before.is_empty() => Clue::Operation,
         before => Clue::Material(before),
     }
+}
+
+/// Returns the languages that a line translates to or from, in alphabetical order.
+pub(super) fn languages(line: &str) -> Vec<String> {
+    let words = words(line);
+    let named = (0..words.len()).filter(|at| language(&words, *at).is_some());
+    let mut languages: Vec<String> = named.map(|at| words[at + 1].as_ref().to_owned()).collect();
+    languages.sort_unstable();
+    languages
 }
 
 /// How much a line looks like an instruction: 0 not, 1 a question or a request, 2 an operation or a pointer.

@@ -181,7 +181,7 @@ impl Reader<'_> {
     }
 
     fn amount(&mut self, at: usize, amount: Amount) -> usize {
-        if let (Some(unit), "am" | "pm") = (amount.unit.as_deref(), amount.unit.as_deref().unwrap_or(""))
+        if let Some(unit @ ("am" | "pm")) = amount.unit.as_deref()
             && let Ok(hour @ 1..=12) = amount.value.parse::<u32>()
         {
             let hour = hour % 12 + if unit == "pm" { 12 } else { 0 };

@@ -25,6 +25,8 @@ pub(super) struct Payload {
     quotes: Vec<String>,
     /// The whole prompt with single spaces.
     whole: String,
+    /// The languages that the instruction names: "to French".
+    languages: Vec<String>,
     /// Whether an operation works on the material.
     operates: bool,
 }
@@ -58,7 +60,8 @@ impl Payload {
             .match_indices(':')
             .map(|(at, _)| at)
             .find(|at| line[at + 1..].starts_with(char::is_whitespace) && !inside(*at));
-        let clue = instruction::clue(line);
+        let clue = instruction::clue(line, !self.blocks.is_empty());
+        self.languages = instruction::languages(line);
         self.operates = !matches!(clue, Clue::None);
         if let Some(at) = colon {
             let after = line[at + 1..].trim();
@@ -102,6 +105,10 @@ impl Payload {
     pub(super) fn differ(&self, stored: &Payload) -> Option<String> {
         if self.whole == stored.whole && self.blocks == stored.blocks {
             return None;
+        }
+        if !self.languages.is_empty() && !stored.languages.is_empty() && self.languages != stored.languages {
+            let (asked, stored) = (self.languages.join(", "), stored.languages.join(", "));
+            return Some(format!("the asked prompt is about text in {asked}, the stored one in {stored}"));
         }
         let missing = self.missing_from(stored).map(|piece| ("asked", piece));
         let (side, piece) = missing.or_else(|| stored.missing_from(self).map(|piece| ("stored", piece)))?;
