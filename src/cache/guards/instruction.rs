@@ -159,7 +159,8 @@ pub(super) fn is_label(label: &str) -> bool {
 pub(super) fn is_topic(before: &str, after: &str) -> bool {
     let before = words(before);
     let named = |word: &Word<'_>| {
-        [&WORDS.material, &WORDS.pointing, &WORDS.asking].into_iter().any(|list| list.contains(word.as_ref()))
+        let points = matches!(word.as_ref(), "this" | "these" | "following" | "below");
+        points || WORDS.material.contains(word.as_ref()) || WORDS.asking.contains(word.as_ref())
     };
     before.len() <= TOPIC_WORDS_MAX
         && !before.iter().any(named)

@@ -161,6 +161,7 @@ impl Reader<'_> {
             "one" | "i" => "1",
             "v" => "5",
             "x" => "10",
+            "a" | "an" => "",
             _ => return 1,
         };
         // "World War I", but "the question I asked".
@@ -168,12 +169,16 @@ impl Reader<'_> {
             && self.tokens.get(at + 1).is_some_and(|next| {
                 next.kind != Kind::Break && !WORDS.after_numeral.contains_key(next.text.as_str())
             });
-        let numbered = at > 0 && !pronoun && WORDS.numbered.contains_key(self.tokens[at - 1].text.as_str());
+        let numbered = at > 0
+            && !pronoun
+            && !numeral.is_empty()
+            && WORDS.numbered.contains_key(self.tokens[at - 1].text.as_str());
         if numbered {
             return self.firm(at, numeral.to_owned(), 1);
         }
-        if word == "one" {
-            let unit = amount::unit_at(self.tokens, at + 1);
+        let unit = amount::unit_at(self.tokens, at + 1);
+        // "a month" may be "1 month".
+        if word == "one" || numeral.is_empty() && unit.is_some() {
             let key = unit.map_or_else(|| "1".to_owned(), |(unit, _)| format!("1 {unit}"));
             self.found.loose.push(Mention { key, weight: Weight::Pronoun });
         }

@@ -45,7 +45,7 @@ fn surplus<'a>(left: &'a [String], right: &[String]) -> Vec<&'a str> {
     surplus
 }
 
-/// Takes out the pairs of which one side leaves the unit unsaid: "500 and 1000 rupees" beside "1000 rupees".
+/// Takes out the pairs of which one side leaves the unit unsaid: "5 and 10 cents" beside "10 cents".
 ///
 /// A share or a factor is never left unsaid.
 fn without_omitted_units(missing: &mut Vec<&str>, extra: &mut Vec<&str>) {
