@@ -13,8 +13,8 @@
 //! any other, and eviction stops at [`TARGET_PERCENT`] of the capacity, so that it does not run for every new entry.
 
 use super::StoreError;
-use super::database::{Connection, Row, sql};
-use super::entries::{ids, integer, only, remove_entries};
+use super::database::{Connection, Row, Statement, sql};
+use super::entries::{integer, only, remove_entries};
 use crate::chat::{Fingerprint, UnixMillis};
 
 /// The price of a completion token where no price is known: 1 USD per million, that of a small model in 2026.
@@ -37,19 +37,15 @@ pub(super) fn gain(cost_usd: Option<f64>, completion_tokens: Option<u64>, text: 
     saved.max(0.0) / mebibytes
 }
 
-/// Removes up to [`BATCH`] entries that expired before this moment, the oldest first.
-pub(super) async fn sweep(
-    connection: &mut Connection,
-    expired_before: UnixMillis,
-) -> Result<Vec<Fingerprint>, StoreError> {
-    let which = sql("SELECT id FROM entries WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2")
-        .bind(expired_before.0)
-        .bind(BATCH);
-    let ids = ids(&connection.rows(which).await?)?;
-    remove_entries(connection, &ids).await
+/// Returns the query for up to [`BATCH`] entries that expired before this moment, the oldest first.
+pub(super) fn expired(before: UnixMillis) -> Statement {
+    sql("SELECT id, size FROM entries WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2")
+        .bind(before.0)
+        .bind(BATCH)
 }
 
-/// Removes up to [`BATCH`] entries of those worth least if the store is over `goal` bytes; none if it is not.
+/// Removes up to [`BATCH`] entries of those worth least if the store is over `goal` bytes, the expired first; none
+/// if it is not.
 pub(super) async fn evict(
     connection: &mut Connection,
     goal: u64,
@@ -60,13 +56,7 @@ pub(super) async fn evict(
     if excess <= 0 {
         return Ok(Vec::new());
     }
-    let expired = connection
-        .rows(
-            sql("SELECT id, size FROM entries WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2")
-                .bind(now.0)
-                .bind(BATCH),
-        )
-        .await?;
+    let expired = connection.rows(expired(now)).await?;
     if !expired.is_empty() {
         let (victims, _) = enough(&expired, excess)?;
         return remove_entries(connection, &victims).await;

@@ -185,8 +185,14 @@ async fn open_postgres(url: &str) -> Result<(Target, Connection, Opened), StoreE
             ("idle_in_transaction_session_timeout", "60s"),
         ])
         .disable_statement_logging();
+    let address = format!("{}:{}", options.get_host(), options.get_port());
     let target = Target::Postgres(options);
-    let mut connection = target.connect().await?;
+    let mut connection = target.connect().await.map_err(|error| match error {
+        StoreError::Unreachable { reason } => {
+            StoreError::Unreachable { reason: format!("{address}: {reason}") }
+        }
+        other => other,
+    })?;
     let tables = connection
         .rows(sql("SELECT count(*) AS tables FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'entries'"))
         .await?;
