@@ -39,6 +39,10 @@ pub(super) struct EncodedEntry {
 impl EncodedEntry {
     pub(super) fn new(new: NewEntry) -> Result<Self, StoreError> {
         let NewEntry { entry, owner, vector } = new;
+        if entry.cost_usd.is_some_and(|cost| !cost.is_finite()) {
+            // SQLite would store it as absent, and the row would not be what was sealed.
+            return Err(StoreError::Unfit { reason: "its cost is not a number" });
+        }
         let record::SplitRequest { context, prompt } = record::write_request(&entry.request)?;
         let answer = record::write_answer(&entry.answer, &entry.tags)?;
         let digest = *blake3::hash(&context).as_bytes();

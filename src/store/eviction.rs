@@ -93,3 +93,25 @@ pub(super) const fn target_bytes(capacity_bytes: u64) -> u64 {
 /// The bytes that all entries and contexts take, as we count them.
 pub(super) const USED: &str = "SELECT CAST(coalesce((SELECT sum(size) FROM entries), 0) \
      + coalesce((SELECT sum(size) FROM contexts), 0) AS BIGINT) AS bytes";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MEBIBYTE: usize = 1 << 20;
+
+    #[test]
+    fn a_hit_saves_the_cost_else_the_tokens_else_the_text() {
+        let text = "x".repeat(4000);
+        assert_eq!(gain(Some(0.5), Some(10), &text, MEBIBYTE), 0.5);
+        assert_eq!(gain(None, Some(10), &text, MEBIBYTE), 10.0 * NOMINAL_USD_PER_TOKEN);
+        assert_eq!(gain(None, None, &text, MEBIBYTE), 1000.0 * NOMINAL_USD_PER_TOKEN);
+    }
+
+    #[test]
+    fn what_takes_more_room_must_save_more() {
+        assert_eq!(gain(Some(0.5), None, "", 2 * MEBIBYTE), 0.25);
+        assert_eq!(gain(Some(-1.0), None, "", MEBIBYTE), 0.0);
+        assert!(gain(Some(0.5), None, "", 0).is_finite());
+    }
+}

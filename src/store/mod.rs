@@ -49,7 +49,7 @@ const SCAN_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest wait for a sign of life.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A place in a list that is read page by page. Entries written later come after it.
+/// A place in a list that is read page by page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor(i64);
 
@@ -71,7 +71,7 @@ pub struct StoreStats {
     pub bytes: u64,
     pub vectors: u64,
     pub blocked_pairs: u64,
-    /// When the oldest entry was made.
+    /// When the entry was made that has been here the longest.
     pub oldest: Option<UnixMillis>,
     /// Rows found damaged and removed since the start.
     pub damaged: u64,
@@ -274,7 +274,7 @@ impl Store {
         let rows = self
             .read(
                 sql("SELECT (SELECT count(*) FROM entries) AS entries, (SELECT count(*) FROM vectors) AS vectors, \
-                     (SELECT count(*) FROM blocked_pairs) AS pairs, (SELECT min(created_at) FROM entries) AS oldest"),
+                     (SELECT count(*) FROM blocked_pairs) AS pairs, (SELECT created_at FROM entries ORDER BY id LIMIT 1) AS oldest"),
                 SCAN_TIMEOUT,
             )
             .await?;

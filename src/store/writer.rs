@@ -236,10 +236,13 @@ impl Writer {
             None => self.target.connect().await?,
         };
         let transaction = AssertUnwindSafe(async {
-            if let Err(StoreError::Unreachable { .. }) = connection.begin().await {
+            match connection.begin().await {
                 // The server closed it while it was idle; nothing was begun, so nothing is done twice.
-                connection = self.target.connect().await?;
-                connection.begin().await?;
+                Err(StoreError::Unreachable { .. }) => {
+                    connection = self.target.connect().await?;
+                    connection.begin().await?;
+                }
+                begun => begun?,
             }
             let done = work(&mut connection).await?;
             connection.commit().await?;
