@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::database::{Connection, Row, Statement, sql};
 use super::eviction::gain;
-use super::vectors::{StoredVector, insert_vector};
+use super::vectors::StoredVector;
 use super::{StoreError, record};
 use crate::chat::{EndUser, Entry, Fingerprint, ModelAlias, Namespace, Owner, TenantId, UnixMillis};
 
@@ -39,6 +39,10 @@ pub(super) struct EncodedEntry {
 impl EncodedEntry {
     pub(super) fn new(new: NewEntry) -> Result<Self, StoreError> {
         let NewEntry { entry, owner, vector } = new;
+        if entry.cost_usd.is_some_and(|cost| !cost.is_finite()) {
+            // SQLite would store it as absent, and the row would not be what was sealed.
+            return Err(StoreError::Unfit { reason: "its cost is not a number" });
+        }
         let record::SplitRequest { context, prompt } = record::write_request(&entry.request)?;
         let answer = record::write_answer(&entry.answer, &entry.tags)?;
         let digest = *blake3::hash(&context).as_bytes();
@@ -70,7 +74,10 @@ impl EncodedEntry {
             None => (0, None),
         };
         let completion_tokens = self.entry.answer.usage.as_ref().map(|usage| usage.completion_tokens);
-        let own = ROW_BYTES + self.answer.len() + self.prompt.as_ref().map_or(0, String::len);
+        let own = ROW_BYTES
+            + self.answer.len()
+            + self.prompt.as_ref().map_or(0, String::len)
+            + self.vector.as_ref().map_or(0, StoredVector::size);
         // The first entry of a context carries its bytes, the others share it for nothing.
         let freed = own + if is_new_context { self.context.len() } else { 0 };
         let gain = gain(self.entry.cost_usd, completion_tokens, self.entry.answer.text(), freed);
@@ -115,7 +122,7 @@ impl EncodedEntry {
                 .await?;
         }
         if let Some(vector) = &self.vector {
-            insert_vector(connection, id, vector).await?;
+            vector.insert(connection, id).await?;
         }
         remove_unused_contexts(connection, &replaced).await
     }

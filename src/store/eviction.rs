@@ -13,8 +13,8 @@
 //! any other, and eviction stops at [`TARGET_PERCENT`] of the capacity, so that it does not run for every new entry.
 
 use super::StoreError;
-use super::database::{Connection, Row, sql};
-use super::entries::{ids, integer, only, remove_entries};
+use super::database::{Connection, Row, Statement, sql};
+use super::entries::{integer, only, remove_entries};
 use crate::chat::{Fingerprint, UnixMillis};
 
 /// The price of a completion token where no price is known: 1 USD per million, that of a small model in 2026.
@@ -37,19 +37,15 @@ pub(super) fn gain(cost_usd: Option<f64>, completion_tokens: Option<u64>, text: 
     saved.max(0.0) / mebibytes
 }
 
-/// Removes up to [`BATCH`] entries that expired before this moment, the oldest first.
-pub(super) async fn sweep(
-    connection: &mut Connection,
-    expired_before: UnixMillis,
-) -> Result<Vec<Fingerprint>, StoreError> {
-    let which = sql("SELECT id FROM entries WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2")
-        .bind(expired_before.0)
-        .bind(BATCH);
-    let ids = ids(&connection.rows(which).await?)?;
-    remove_entries(connection, &ids).await
+/// Returns the query for up to [`BATCH`] entries that expired before this moment, the oldest first.
+pub(super) fn expired(before: UnixMillis) -> Statement {
+    sql("SELECT id, size FROM entries WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2")
+        .bind(before.0)
+        .bind(BATCH)
 }
 
-/// Removes up to [`BATCH`] entries of those worth least if the store is over `goal` bytes; none if it is not.
+/// Removes up to [`BATCH`] entries of those worth least if the store is over `goal` bytes, the expired first; none
+/// if it is not.
 pub(super) async fn evict(
     connection: &mut Connection,
     goal: u64,
@@ -60,13 +56,7 @@ pub(super) async fn evict(
     if excess <= 0 {
         return Ok(Vec::new());
     }
-    let expired = connection
-        .rows(
-            sql("SELECT id, size FROM entries WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2")
-                .bind(now.0)
-                .bind(BATCH),
-        )
-        .await?;
+    let expired = connection.rows(expired(now)).await?;
     if !expired.is_empty() {
         let (victims, _) = enough(&expired, excess)?;
         return remove_entries(connection, &victims).await;
@@ -103,3 +93,25 @@ pub(super) const fn target_bytes(capacity_bytes: u64) -> u64 {
 /// The bytes that all entries and contexts take, as we count them.
 pub(super) const USED: &str = "SELECT CAST(coalesce((SELECT sum(size) FROM entries), 0) \
      + coalesce((SELECT sum(size) FROM contexts), 0) AS BIGINT) AS bytes";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MEBIBYTE: usize = 1 << 20;
+
+    #[test]
+    fn a_hit_saves_the_cost_else_the_tokens_else_the_text() {
+        let text = "x".repeat(4000);
+        assert_eq!(gain(Some(0.5), Some(10), &text, MEBIBYTE), 0.5);
+        assert_eq!(gain(None, Some(10), &text, MEBIBYTE), 10.0 * NOMINAL_USD_PER_TOKEN);
+        assert_eq!(gain(None, None, &text, MEBIBYTE), 1000.0 * NOMINAL_USD_PER_TOKEN);
+    }
+
+    #[test]
+    fn what_takes_more_room_must_save_more() {
+        assert_eq!(gain(Some(0.5), None, "", 2 * MEBIBYTE), 0.25);
+        assert_eq!(gain(Some(-1.0), None, "", MEBIBYTE), 0.0);
+        assert!(gain(Some(0.5), None, "", 0).is_finite());
+    }
+}

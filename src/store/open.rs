@@ -185,8 +185,14 @@ async fn open_postgres(url: &str) -> Result<(Target, Connection, Opened), StoreE
             ("idle_in_transaction_session_timeout", "60s"),
         ])
         .disable_statement_logging();
+    let address = format!("{}:{}", options.get_host(), options.get_port());
     let target = Target::Postgres(options);
-    let mut connection = target.connect().await?;
+    let mut connection = target.connect().await.map_err(|error| match error {
+        StoreError::Unreachable { reason } => {
+            StoreError::Unreachable { reason: format!("{address}: {reason}") }
+        }
+        other => other,
+    })?;
     let tables = connection
         .rows(sql("SELECT count(*) AS tables FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'entries'"))
         .await?;
@@ -216,4 +222,32 @@ async fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
 
 fn migration(version: i64, description: &'static str, text: SqlStr) -> Migration {
     Migration::new(version, description.into(), MigrationType::Simple, text, false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_is_as_durable_as_sqlite_can_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("refrain.db").display());
+        let (_, mut connection, _) = open(&url).await.unwrap();
+        let rows = connection.rows(sql("PRAGMA journal_mode")).await.unwrap();
+        assert_eq!(rows[0].get("journal_mode"), Ok("wal".to_owned()));
+        for (pragma, name, value) in [
+            ("PRAGMA synchronous", "synchronous", 2),
+            ("PRAGMA foreign_keys", "foreign_keys", 1),
+            ("PRAGMA trusted_schema", "trusted_schema", 0),
+            ("PRAGMA cell_size_check", "cell_size_check", 1),
+            ("PRAGMA application_id", "application_id", APPLICATION_ID),
+            ("PRAGMA journal_size_limit", "journal_size_limit", 64 << 20),
+            ("PRAGMA busy_timeout", "timeout", 5000),
+        ] {
+            assert_eq!(connection.rows(sql(pragma)).await.unwrap()[0].get(name), Ok(value), "{pragma}");
+        }
+        // No row where memory-mapped reads are compiled out altogether.
+        let mapped = connection.rows(sql("PRAGMA mmap_size")).await.unwrap();
+        assert!(mapped.iter().all(|row| row.get("mmap_size") == Ok(0_i64)));
+    }
 }
