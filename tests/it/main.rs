@@ -1,0 +1,3 @@
+//! Everything that needs more than one module's own functions: real models, sockets, databases.
+
+mod embed;
