@@ -98,6 +98,12 @@ pub fn sections(value: &Value) -> String {
     text
 }
 
+/// Returns the plain values of a JSON object on one line.
+pub fn inline(value: &Value) -> String {
+    let plain = value.as_object().into_iter().flatten().filter(|(_, value)| is_plain(value));
+    plain.map(|(name, value)| format!("{name} {}", spelled(name, value))).collect::<Vec<_>>().join(", ")
+}
+
 fn push_section(text: &mut String, value: &Value, indent: usize) {
     let fields: Vec<(String, &Value)> = match value {
         Value::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), value)).collect(),
@@ -161,5 +167,6 @@ mod tests {
             sections(&value),
             "entries  7\n\ntiers\n  memory\n    bytes    2097152 (2.0 MiB)\n    entries  3\n"
         );
+        assert_eq!(inline(&value), "entries 7");
     }
 }
