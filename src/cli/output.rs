@@ -40,7 +40,7 @@ pub fn print(text: &str) -> anyhow::Result<()> {
 /// Writes a JSON value to standard output.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn print_json(value: &Value) -> anyhow::Result<()> {
     print(&format!("{value:#}"))
 }
