@@ -1,11 +1,82 @@
-//! Refrain: a semantic response cache server.
+//! Refrain: a semantic response cache server. This page is the map of its code.
+//!
+//! # The journey of a request
+//!
+//! One direction, one type per step; `gateway` tells the story on one screen.
+//!
+//! ```text
+//! http      bytes → wire dialect → ChatRequest + Directives (tenant, cache controls, deadline)
+//! gateway   plan       route by model name, policy (may it read, may it be written, is it volatile?), Key
+//!           cache      Fingerprint → memory → store ;  Partition + embedding → index → decision
+//!           flight     one leader per question; followers share its answer, streams too
+//!           router     alias → chain of upstreams, timers, attempts
+//!           providers  encode → transport → decode → ChatResponse | ProviderError
+//!           quality    is the answer fit to be stored?
+//!           cache      insert (memory now; store and index in a tracked background task)
+//! http      Outcome { answer, source } → wire dialect → body or SSE, and headers
+//! ```
+//!
+//! # The rooms, in ranks
+//!
+//! An import goes strictly downward, to a room of an earlier line; `tests/it/layering.rs` checks it.
+//!
+//! | rank | room | its invariant |
+//! |--:|---|---|
+//! | 0 | [`config`] | plain data, imports nothing of ours; alone reads the environment |
+//! | 0 | [`single_flight`] | knows no domain type; every ending of a leader is named |
+//! | 0 | [`telemetry`] | every metric is declared once; never sees a prompt, an answer or a key |
+//! | 1 | [`chat`] | the domain: no I/O, no clock; a key destructures its request without `..` |
+//! | 2 | [`cost`], [`quality`] | pure looks at models and texts |
+//! | 2 | [`transport`] | the one HTTP client; knows no SSE and no vendor |
+//! | 2 | [`wire`] | one dialect per file, both directions; strict with callers, lenient with vendors |
+//! | 3 | [`embed`] | one text per run: a vector never depends on what else is running |
+//! | 3 | [`index`] | derived from the store, which it does not know; may be thrown away at any time |
+//! | 3 | [`providers`] | knowledge of a vendor: addresses, keys, what its errors mean; no I/O |
+//! | 3 | [`store`] | the truth; every write is acknowledged after its commit |
+//! | 4 | [`cache`] | may never break a request: a failing tier is a miss; its rules do no I/O and read no clock |
+//! | 4 | [`router`] | walks chains under timers; knows of the cache only the settings it carries |
+//! | 5 | [`gateway`] | the journey; the one way into the cache is its `admit` |
+//! | 6 | [`http`] | alone knows axum; the one mapping from errors to statuses |
+//! | 7 | [`app`] | alone names every concrete type |
+//! | 8 | [`cli`] | one file per subcommand |
+//! | 9 | `main` | the only process exit |
+//!
+//! Three traits stand at the borders of the process: [`embed::Embedder`], [`index::VectorIndex`] and
+//! [`providers::Provider`].
+//!
+//! # Where this differs from a first guess
+//!
+//! - `gateway` is a folder: the journey is its `mod.rs`, the leader's task, admission, explanation and what people do
+//!   with the cache are files beside it.
+//! - An [`chat::Entry`] carries its [`chat::SemanticKey`], the digest of everything but the last prompt. The partition
+//!   follows from it and the embedder's version, so a change of the model needs no request keyed anew, and a
+//!   neighbour's partition is checked by comparing 32 bytes.
+//! - The index is repaired by comparison ([`index::Fill`]) and not through an outbox: a fill is needed for the
+//!   ephemeral embedded index anyway, and one mechanism serves first start, lost server and bloat.
 
-pub mod app;
-pub mod chat;
-pub mod cli;
 pub mod config;
-pub mod providers;
 pub mod single_flight;
-pub mod store;
+pub mod telemetry;
+
+pub mod chat;
+
+pub mod cost;
+pub mod quality;
 pub mod transport;
 pub mod wire;
+
+pub mod embed;
+pub mod index;
+pub mod providers;
+pub mod store;
+
+pub mod cache;
+pub mod router;
+
+pub mod gateway;
+
+pub mod http;
+
+pub mod app;
+
+pub mod cli;

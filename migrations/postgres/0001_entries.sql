@@ -21,7 +21,7 @@ CREATE TABLE entries (
     output_limit      BIGINT,
     completion_tokens BIGINT,
     cost_usd          DOUBLE PRECISION,
-    semantic          BIGINT NOT NULL,
+    semantic_key      BYTEA,
     hits              BIGINT NOT NULL,
     last_hit          BIGINT,
     size              BIGINT NOT NULL,

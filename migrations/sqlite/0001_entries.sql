@@ -21,7 +21,7 @@ CREATE TABLE entries (
     output_limit      INTEGER,
     completion_tokens INTEGER,
     cost_usd          REAL,
-    semantic          INTEGER NOT NULL,
+    semantic_key      BLOB,
     hits              INTEGER NOT NULL,
     last_hit          INTEGER,
     size              INTEGER NOT NULL,

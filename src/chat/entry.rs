@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{ChatRequest, ChatResponse, EndUser, Fingerprint, ModelAlias, Namespace, TenantId};
+use super::{
+    ChatRequest, ChatResponse, EndUser, Fingerprint, ModelAlias, Namespace, OwnerNames, SemanticKey, TenantId,
+};
 
 /// A moment in milliseconds since the Unix epoch, on the wall clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,11 +45,16 @@ pub struct Entry {
     /// What the generation cost in USD, where that is known.
     pub cost_usd: Option<f64>,
     pub tags: Vec<String>,
-    /// Whether it may answer a request that is only similar.
-    pub is_semantic: bool,
+    /// What a request that is only similar must have in common with this one; `None` where only an equal one will do.
+    pub semantic: Option<SemanticKey>,
 }
 
 impl Entry {
+    /// Returns the names that the entry's key was made with.
+    pub fn owner_names(&self) -> OwnerNames<'_> {
+        OwnerNames { tenant: &self.tenant, user: self.user.as_ref(), namespace: &self.namespace }
+    }
+
     /// Returns whether this answer is what a request with that output limit would have got.
     ///
     /// It is if the answer fits the limit; where nobody counted its tokens, if the limit is no tighter than the one
@@ -104,7 +111,7 @@ mod tests {
             expires_at: UnixMillis(3_000),
             cost_usd: None,
             tags: Vec::new(),
-            is_semantic: true,
+            semantic: None,
         }
     }
 

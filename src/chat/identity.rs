@@ -63,6 +63,10 @@ digest! {
     Partition
 }
 digest! {
+    /// Everything of a request but the text of its last user message: what a similar request must have in common.
+    SemanticKey
+}
+digest! {
     /// Who may see an answer: a tenant, and within it a user where the scope is `user`.
     Owner
 }

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
 use super::request::{ChatRequest, Message, OutputFormat, Part, Role, Sampling, Tool, ToolCall, ToolChoice};
-use super::{Directives, EndUser, Fingerprint, ModelAlias, Owner, Partition};
+use super::{EndUser, Fingerprint, ModelAlias, Namespace, Owner, Partition, SemanticKey, TenantId};
 use crate::config::Scope;
 
 /// The version of everything in this file. A change that gives any request another key raises it; entries under an
@@ -30,7 +30,7 @@ pub struct KeyRules {
 }
 
 /// The key of one request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
     /// Equal for requests that may share an answer without a second look.
     pub fingerprint: Fingerprint,
@@ -40,19 +40,12 @@ pub struct Key {
     pub semantic: Option<SemanticKey>,
 }
 
-/// The part of a key by which similar requests are found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SemanticKey {
-    /// Digest of everything but the last prompt.
-    head: [u8; 32],
-}
-
 impl SemanticKey {
     /// Returns the partition under the vectors of this embedder. Vectors of two embedders never meet, since their
     /// similarities mean nothing.
     pub fn partition(&self, embedder_version: &str) -> Partition {
         let mut feed = Feed::new(&PARTITION);
-        feed.bytes(&self.head);
+        feed.bytes(self.as_bytes());
         feed.text(embedder_version);
         Partition::from_bytes(feed.finish())
     }
@@ -77,23 +70,15 @@ impl KeyRules {
     }
 
     /// Returns the key of a request for the model under its resolved name.
-    pub fn key(
-        &self,
-        request: &ChatRequest,
-        model: &ModelAlias,
-        user: Option<&EndUser>,
-        directives: &Directives,
-    ) -> Key {
+    pub fn key(&self, request: &ChatRequest, model: &ModelAlias, owner: OwnerNames<'_>) -> Key {
         let last = request.last_prompt();
-        let mut owner = Feed::new(&OWNER);
-        owner.text(directives.tenant.as_str());
-        owner.optional(user, |feed, user| feed.text(user.as_str()));
-        let owner = Owner::from_bytes(owner.finish());
+        let namespace = owner.namespace;
+        let owner = owner.owner();
 
         let mut head = Feed::new(&HEAD);
         head.number(u64::from(CANONICAL_VERSION));
         head.bytes(owner.as_bytes());
-        head.text(directives.namespace.as_str());
+        head.text(namespace.as_str());
         head.text(model.as_str());
         self.feed_request(&mut head, request, last.is_some());
         let head = head.finish();
@@ -104,8 +89,20 @@ impl KeyRules {
         Key {
             fingerprint: Fingerprint::from_bytes(feed.finish()),
             owner,
-            semantic: last.map(|_| SemanticKey { head }),
+            semantic: last.map(|_| SemanticKey::from_bytes(head)),
         }
+    }
+
+    /// Returns system and developer texts as they are keyed, to explain what sets two requests apart.
+    pub fn keyed_instructions(&self, request: &ChatRequest) -> Vec<String> {
+        let instructions = request.messages.iter().filter(|message| message.role.is_instruction());
+        let texts = instructions.flat_map(|message| {
+            message.content.iter().filter_map(|part| match part {
+                Part::Text(text) => Some(self.keyed_text(message.role, text, true, true)),
+                Part::Other(_) => None,
+            })
+        });
+        texts.map(|text| nfc(&text).into_owned()).collect()
     }
 
     /// Feeds all that shapes the answer, but the last prompt where `but_last` says so.
@@ -198,6 +195,25 @@ impl KeyRules {
                 Cow::Owned(if is_last { text.trim_end().to_owned() } else { text })
             }
         }
+    }
+}
+
+/// Whose request it is, and in which part of that cache.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnerNames<'a> {
+    pub tenant: &'a TenantId,
+    /// Named only where the scope is `user`.
+    pub user: Option<&'a EndUser>,
+    pub namespace: &'a Namespace,
+}
+
+impl OwnerNames<'_> {
+    /// Returns who may see the answer; the namespace only divides what is theirs.
+    pub fn owner(&self) -> Owner {
+        let mut feed = Feed::new(&OWNER);
+        feed.text(self.tenant.as_str());
+        feed.optional(self.user, |feed, user| feed.text(user.as_str()));
+        Owner::from_bytes(feed.finish())
     }
 }
 

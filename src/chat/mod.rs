@@ -13,8 +13,8 @@ mod request;
 pub use answer::{Assembly, ChatResponse, Choice, Delta, FinishReason, Usage};
 pub use directives::Directives;
 pub use entry::{Entry, UnixMillis};
-pub use identity::{EndUser, Fingerprint, ModelAlias, Namespace, Owner, Partition, TenantId};
-pub use key::{CANONICAL_VERSION, Key, KeyRules, NoUser, SemanticKey};
+pub use identity::{EndUser, Fingerprint, ModelAlias, Namespace, Owner, Partition, SemanticKey, TenantId};
+pub use key::{CANONICAL_VERSION, Key, KeyRules, NoUser, OwnerNames};
 pub use provenance::{Attempt, CacheStatus, Source, Tier, Timing};
 pub use request::{
     ChatRequest, Dialect, LimitSpelling, Message, OutputFormat, OutputLimit, Part, Role, Sampling, Tool,

@@ -145,6 +145,11 @@ impl Role {
         }
     }
 
+    /// Returns whether it speaks for whoever built the application.
+    pub const fn is_instruction(self) -> bool {
+        matches!(self, Self::System | Self::Developer)
+    }
+
     /// Parses [`Role::name`].
     pub fn parse(name: &str) -> Option<Self> {
         [Self::System, Self::Developer, Self::User, Self::Assistant, Self::Tool]

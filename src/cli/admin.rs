@@ -78,7 +78,7 @@ async fn ask(
         Admin::Server(server) => server.send(request).await?,
         Admin::Folder(app) => {
             let answer = app.ask_admin(request).await;
-            app.close().await;
+            app.close(Instant::now()).await;
             answer
         }
     };

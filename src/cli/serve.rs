@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::{Listeners, Place, configuration};
 use crate::app;
+use crate::telemetry::start_logging;
 
 /// Start the server
 #[derive(Debug, Args)]
@@ -16,5 +17,7 @@ pub struct ServeArgs {
 }
 
 pub async fn run(args: ServeArgs, place: &Place) -> anyhow::Result<()> {
-    app::serve(configuration(&args.listeners.flags(place))?).await
+    let config = configuration(&args.listeners.flags(place))?;
+    start_logging(&config.log, None);
+    app::serve(config).await
 }

@@ -109,7 +109,17 @@ fn read_environment(
     environment: &Environment,
 ) -> Result<(), ConfigError> {
     config.default_model = environment.get("REFRAIN_MODEL").map(str::to_owned);
+    if let Some(log) = environment.get("RUST_LOG") {
+        log.clone_into(&mut config.log);
+    }
     config.auth.environment_key = environment.secret("REFRAIN_API_KEY");
+    if let Some(variable) = &config.index.api_key_env {
+        config.index.api_key = environment.secret(variable);
+        if config.index.api_key.is_none() {
+            let reason = format!("the variable {variable} with the key of the vector index is not set");
+            return Err(ConfigError::at("index.api_key_env", reason));
+        }
+    }
     if flags.sandbox {
         config.providers = vec![ProviderConfig::named("sandbox", ProviderKind::Sandbox)];
         config.routes.clear();

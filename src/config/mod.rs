@@ -50,6 +50,9 @@ pub struct Config {
     /// The model that a request without one means where no route is called `default`: `REFRAIN_MODEL`.
     #[serde(skip)]
     pub default_model: Option<String>,
+    /// What is logged, in the words of `RUST_LOG`. Default `warn,refrain=info`.
+    #[serde(skip)]
+    pub log: String,
     /// What the operator should hear at start, such as a key variable of a vendor that is not built yet.
     #[serde(skip)]
     pub notices: Vec<String>,
@@ -69,6 +72,7 @@ impl Default for Config {
             providers: Vec::new(),
             routes: Vec::new(),
             default_model: None,
+            log: "warn,refrain=info".to_owned(),
             notices: Vec::new(),
         }
     }

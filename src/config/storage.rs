@@ -30,6 +30,9 @@ pub struct IndexConfig {
     pub url: String,
     /// The environment variable that holds the server's API key. Default none.
     pub api_key_env: Option<String>,
+    /// The key itself, read from the variable when the configuration is loaded.
+    #[serde(skip)]
+    pub api_key: Option<super::Secret>,
     /// The beginning of the collection's name; the embedding model's fingerprint follows. Default `refrain`.
     pub collection: String,
 }
@@ -40,6 +43,7 @@ impl Default for IndexConfig {
             kind: IndexKind::Embedded,
             url: "http://127.0.0.1:6334".to_owned(),
             api_key_env: None,
+            api_key: None,
             collection: "refrain".to_owned(),
         }
     }

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Plan;
 use super::generation::LiveAnswer;
-use crate::chat::{Attempt, CacheStatus, ChatResponse, Fingerprint, Source, Tier, Timing};
-use crate::providers::ProviderError;
+use crate::cache::Hit;
+use crate::chat::{Attempt, CacheStatus, ChatResponse, Fingerprint, Source, Tier, Timing, UnixMillis};
+use crate::router::{ChainFailure, UnknownModel};
 
 /// An answer and where it came from.
 #[derive(Debug)]
@@ -59,18 +61,41 @@ pub enum GatewayError {
     #[error("too many different requests are under way")]
     Overloaded,
     #[error("{}", .0.error)]
-    Upstream(Arc<UpstreamFailure>),
+    Upstream(Arc<ChainFailure>),
     /// The task that worked on the answer is gone, by a panic or at shutdown.
     #[error("the generation was interrupted")]
     Interrupted,
 }
 
-/// The failure of every upstream that was asked.
-#[derive(Clone, Debug)]
-pub struct UpstreamFailure {
-    /// The one to report: the caller's own mistake where the first upstream saw one, else the last failure.
-    pub error: ProviderError,
-    pub attempts: Vec<Attempt>,
-    /// The earliest moment at which asking again may help, as far as the upstreams said.
-    pub retry_after: Option<Duration>,
+impl From<UnknownModel> for GatewayError {
+    fn from(UnknownModel { asked, known }: UnknownModel) -> Self {
+        Self::UnknownModel { asked, known }
+    }
+}
+
+impl Outcome {
+    /// Returns the outcome of a hit.
+    pub(super) fn of_hit(hit: Hit, plan: &Plan, now: UnixMillis, timing: Timing) -> Self {
+        let Hit { entry, tier, similarity } = hit;
+        let source = match tier {
+            Tier::Memory | Tier::Store => Source::Exact,
+            Tier::Semantic => Source::Semantic,
+        };
+        let ttl_seconds = entry.ttl_seconds(now);
+        Self {
+            answer: Answer::Whole(Arc::clone(&entry.answer)),
+            source,
+            tier: Some(tier),
+            key: Some(plan.key.fingerprint),
+            entry: Some(entry.key),
+            similarity,
+            cache_status: CacheStatus::Hit { ttl_seconds, detail: source },
+            age_seconds: entry.age_seconds(now),
+            ttl_seconds: Some(ttl_seconds),
+            provider: entry.provider.clone(),
+            model: entry.answer.model.clone(),
+            attempts: Vec::new(),
+            timing,
+        }
+    }
 }

@@ -253,6 +253,17 @@ impl Row {
         })
     }
 
+    /// Returns the digest in a column of 32 bytes that may be null.
+    pub(super) fn optional_digest<D>(&self, column: &str) -> Result<Option<D>, StoreError>
+    where
+        D: for<'b> TryFrom<&'b [u8]>,
+    {
+        match self.get::<Option<Vec<u8>>>(column)? {
+            Some(_) => self.digest(column).map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// Returns the digest in a column of 32 bytes.
     pub(super) fn digest<D>(&self, column: &str) -> Result<D, StoreError>
     where

@@ -76,7 +76,7 @@ impl EncodedEntry {
         let gain = gain(self.entry.cost_usd, completion_tokens, self.entry.answer.text(), freed);
         let statement = sql(
             "INSERT INTO entries (key, owner, tenant, namespace, end_user, model, provider, answer_model, \
-             created_at, expires_at, output_limit, completion_tokens, cost_usd, semantic, hits, last_hit, size, \
+             created_at, expires_at, output_limit, completion_tokens, cost_usd, semantic_key, hits, last_hit, size, \
              gain, worth, checksum, context, prompt, answer) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
              (SELECT floor FROM eviction) + ($15 + 1) * $18, $19, $20, $21, $22) \
@@ -95,7 +95,7 @@ impl EncodedEntry {
         .bind(limit.map(i64::from))
         .bind(completion_tokens.map(integer))
         .bind(self.entry.cost_usd)
-        .bind(i64::from(self.entry.is_semantic))
+        .bind(self.entry.semantic.as_ref().map(|key| key.as_bytes().as_slice()))
         .bind(hits)
         .bind(last_hit)
         .bind(integer(own))
@@ -126,7 +126,7 @@ macro_rules! select_entries {
     ($rest:literal) => {
         concat!(
             "SELECT e.id, e.key, e.owner, e.tenant, e.namespace, e.end_user, e.model, e.provider, e.created_at, \
-             e.expires_at, e.output_limit, e.cost_usd, e.semantic, e.checksum, e.context, e.prompt, e.answer, c.body \
+             e.expires_at, e.output_limit, e.cost_usd, e.semantic_key, e.checksum, e.context, e.prompt, e.answer, c.body \
              FROM entries e JOIN contexts c ON c.digest = e.context ",
             $rest
         )
@@ -175,7 +175,7 @@ pub(super) fn read_entry(row: &Row) -> Result<Stored, StoreError> {
         expires_at: UnixMillis(row.get("expires_at")?),
         cost_usd: row.get("cost_usd")?,
         tags,
-        is_semantic: row.get::<i64>("semantic")? != 0,
+        semantic: row.optional_digest("semantic_key")?,
     };
     let owner = row.digest("owner")?;
     let sum: Vec<u8> = row.get("checksum")?;
@@ -208,7 +208,7 @@ fn checksum(
         expires_at,
         cost_usd,
         tags: _,
-        is_semantic,
+        semantic,
     } = entry;
     let mut hasher = blake3::Hasher::new_derive_key("refrain stored entry");
     let mut feed = |bytes: &[u8]| {
@@ -228,7 +228,7 @@ fn checksum(
     feed(&expires_at.0.to_le_bytes());
     feed(&limit.map_or([0xff; 8], |limit| u64::from(limit).to_le_bytes()));
     feed(&cost_usd.map_or([0xff; 8], |cost| cost.to_bits().to_le_bytes()));
-    feed(&[u8::from(*is_semantic)]);
+    feed(semantic.as_ref().map_or(b"".as_slice(), |key| key.as_bytes()));
     feed(context);
     feed(answer);
     *hasher.finalize().as_bytes()

@@ -82,7 +82,7 @@ impl Selection {
     pub(super) fn summaries(&self, below: Option<Cursor>, limit: i64) -> Statement {
         let mut statement = sql(
             "SELECT e.id AS place, e.key, e.tenant, e.namespace, e.end_user, e.model, e.provider, e.answer_model, \
-             e.prompt, e.created_at, e.expires_at, e.completion_tokens, e.cost_usd, e.semantic, e.hits, e.last_hit, \
+             e.prompt, e.created_at, e.expires_at, e.completion_tokens, e.cost_usd, e.semantic_key IS NOT NULL AS semantic, e.hits, e.last_hit, \
              e.size FROM entries e WHERE e.id < $1",
         )
         .bind(below.map_or(i64::MAX, |cursor| cursor.0));
@@ -136,7 +136,7 @@ pub(super) fn read_summary(row: &Row) -> Result<EntrySummary, StoreError> {
         expires_at: UnixMillis(row.get("expires_at")?),
         completion_tokens: unsigned("completion_tokens")?,
         cost_usd: row.get("cost_usd")?,
-        is_semantic: row.get::<i64>("semantic")? != 0,
+        is_semantic: row.get("semantic")?,
         hits: unsigned("hits")?.unwrap_or(0),
         last_hit: row.get::<Option<i64>>("last_hit")?.map(UnixMillis),
         size_bytes: unsigned("size")?.unwrap_or(0),

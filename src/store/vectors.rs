@@ -131,7 +131,7 @@ pub(super) fn without_vector(
     limit: i64,
 ) -> Statement {
     sql(select_entries!(
-        "WHERE e.id > $1 AND e.id <= $2 AND e.semantic = 1 AND e.expires_at > $3 \
+        "WHERE e.id > $1 AND e.id <= $2 AND e.semantic_key IS NOT NULL AND e.expires_at > $3 \
          AND NOT EXISTS (SELECT 1 FROM vectors v WHERE v.entry = e.id AND v.embedder = $4) ORDER BY e.id LIMIT $5"
     ))
     .bind(after.0)

@@ -1,4 +1,4 @@
-//! Everything that needs more than one module: one binary, so that it links once.
+//! The tests that need real parts: servers, databases, sockets, models. One binary, so that it links once.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(
@@ -8,6 +8,9 @@
 
 mod cli;
 mod examples;
+mod index;
+mod index_edge;
+mod index_server;
 mod store;
 mod support;
 mod transport;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use refrain::chat::{
     ChatRequest, ChatResponse, Choice, Entry, Fingerprint, FinishReason, ModelAlias, Namespace, Owner,
-    Partition, TenantId, UnixMillis, Usage,
+    Partition, SemanticKey, TenantId, UnixMillis, Usage,
 };
 use refrain::store::{NewEntry, Opened, Store, StoredVector};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
@@ -127,7 +127,7 @@ fn entry(name: &str) -> Entry {
         expires_at: NOW.after(HOUR),
         cost_usd: None,
         tags: Vec::new(),
-        is_semantic: true,
+        semantic: Some(SemanticKey::from_bytes([9; 32])),
     }
 }
 

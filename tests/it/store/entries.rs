@@ -40,7 +40,7 @@ async fn an_entry_comes_back_as_it_was_written(place: Place) {
     written.limit = Some(u32::MAX);
     written.cost_usd = Some(0.000_052_3);
     written.tags = vec!["b".into(), "a".into()];
-    written.is_semantic = false;
+    written.semantic = None;
     store.put(new(written.clone())).await.unwrap();
     assert_eq!(store.get(&written.key).await.unwrap(), Some(written.clone()));
 

@@ -87,7 +87,7 @@ async fn entries_without_a_vector_are_found_once(place: Place) {
         store.put(new(entry(&format!("bare{number}")))).await.unwrap();
         store.put(with_vector(entry(&format!("full{number}")), "minilm")).await.unwrap();
     }
-    store.put(new(Entry { is_semantic: false, ..entry("exact only") })).await.unwrap();
+    store.put(new(Entry { semantic: None, ..entry("exact only") })).await.unwrap();
     store.put(new(Entry { expires_at: UnixMillis(NOW.0 - 1), ..entry("expired") })).await.unwrap();
     let (mut found, mut cursor) = (Vec::new(), Cursor::default());
     loop {

@@ -1,3 +1,23 @@
-//! The real parts that tests run against.
+//! Real parts that tests start, and wait for.
 
+pub mod points;
 pub mod postgres;
+pub mod qdrant_server;
+
+use std::time::{Duration, Instant};
+
+/// How long anything that should come about may take on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Asks again and again until the answer is there; panics with `what` when patience ends.
+pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    let mut tick = tokio::time::interval(Duration::from_millis(10));
+    loop {
+        tick.tick().await;
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "{what} did not come about within {PATIENCE:?}");
+    }
+}

@@ -1,0 +1,148 @@
+//! The parts that a configuration chooses between.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio_util::task::TaskTracker;
+use unicode_script::Script;
+
+use crate::cache::guards::Scripts;
+use crate::cache::{ModelLimits, SemanticTier};
+use crate::config::{CacheMode, Config, IndexKind, ProviderConfig, ProviderKind};
+use crate::cost;
+use crate::embed::{Catalog, Embedder, Model, Pool, PoolOptions};
+use crate::http::{Sandbox, Shutdown};
+use crate::index::{EdgeIndex, ServerIndex, ServerSettings, VectorIndex};
+use crate::providers::{OpenAi, Provider};
+use crate::router::{Router, Upstream};
+use crate::telemetry::Telemetry;
+use crate::transport::Transport;
+
+/// The cosine similarity that a model of fastembed's hub must reach, whose scale nobody has measured.
+const UNMEASURED_THRESHOLD: f32 = 0.95;
+/// A search of a server in the same network takes about a millisecond; beyond this the request goes on without it.
+const SEARCH_TIMEOUT: Duration = Duration::from_millis(150);
+const INDEX_WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Instances of the model, one thread each, where nothing is configured.
+const EMBEDDING_THREADS_MAX: usize = 4;
+
+/// Returns embedder and index, or `None`, with a warning that says what mends it, where one of them is missing.
+pub(super) async fn semantic_tier(config: &Config, telemetry: &Arc<Telemetry>) -> Option<SemanticTier> {
+    let is_wanted = config.cache.mode == CacheMode::Semantic
+        || config.routes.iter().any(|route| route.cache.mode == Some(CacheMode::Semantic));
+    if !is_wanted {
+        return None;
+    }
+    match open_semantic_tier(config).await {
+        Ok(tier) => Some(tier),
+        Err(error) => {
+            tracing::warn!("the semantic tier is off, equal requests are still served: {error:#}");
+            telemetry.lookup("semantic", "error");
+            None
+        }
+    }
+}
+
+async fn open_semantic_tier(config: &Config) -> anyhow::Result<SemanticTier> {
+    let pool = open_embedder(config).await?;
+    let model = Catalog::built_in().model(&config.embedding.model)?;
+    let is_shipped = matches!(model, Model::Shipped(_));
+    let limits = ModelLimits {
+        similarity_threshold: model.similarity_threshold().unwrap_or(UNMEASURED_THRESHOLD),
+        // Every model that ships was trained on English; one that is fetched by name may know any language.
+        scripts: is_shipped.then(|| Scripts::new(&[Script::Latin])),
+        languages: is_shipped.then(|| vec!["en".to_owned()]),
+    };
+    let index = open_index(config, &pool).context("index")?;
+    Ok(SemanticTier::new(Arc::new(pool), index, limits))
+}
+
+/// Loads the model; takes some tenths of a second of a thread that may block.
+pub(super) async fn open_embedder(config: &Config) -> anyhow::Result<Pool> {
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let threads = config.embedding.threads.unwrap_or(cores.min(EMBEDDING_THREADS_MAX));
+    let options = PoolOptions {
+        model: Catalog::built_in().model(&config.embedding.model).context("embedding.model")?,
+        models_dir: models_dir(config),
+        threads: NonZeroUsize::new(threads).context("embedding.threads must not be 0")?,
+        queue: NonZeroUsize::new(config.embedding.queue).context("embedding.queue must not be 0")?,
+    };
+    Ok(tokio::task::spawn_blocking(|| Pool::start(options)).await??)
+}
+
+/// Returns where models lie: as configured, else beside the binary, else in the working folder.
+pub(super) fn models_dir(config: &Config) -> PathBuf {
+    let beside_binary = || {
+        let path = std::env::current_exe().ok()?.parent()?.join("models");
+        path.is_dir().then_some(path)
+    };
+    config.models_dir.clone().or_else(beside_binary).unwrap_or_else(|| PathBuf::from("models"))
+}
+
+pub(super) fn open_index(config: &Config, embedder: &Pool) -> anyhow::Result<Arc<dyn VectorIndex>> {
+    let dimension = embedder.dimension();
+    Ok(match config.index.kind {
+        IndexKind::Embedded => Arc::new(EdgeIndex::create(&config.data_dir.join("index"), dimension)?),
+        IndexKind::Qdrant => Arc::new(ServerIndex::new(ServerSettings {
+            url: config.index.url.clone(),
+            api_key: config.index.api_key.as_ref().map(|key| key.expose().to_owned()),
+            // Vectors of two models must never meet, so each model has a collection of its own.
+            collection: format!("{}_{}", config.index.collection, embedder.version().as_str()),
+            dimension,
+            search_timeout: SEARCH_TIMEOUT,
+            write_timeout: INDEX_WRITE_TIMEOUT,
+        })?),
+    })
+}
+
+/// Builds upstreams and routes; a sandbox among them begins to listen.
+pub(super) async fn router(
+    config: &Config,
+    telemetry: &Arc<Telemetry>,
+    background: &TaskTracker,
+    sandboxes: &Shutdown,
+) -> anyhow::Result<Router> {
+    let mut upstreams = Vec::new();
+    for provider in &config.providers {
+        let provider = match provider.kind {
+            ProviderKind::Sandbox => {
+                let sandbox = Sandbox::bind(provider.sandbox).await.context("the sandbox cannot listen")?;
+                let reached = ProviderConfig {
+                    base_url: Some(sandbox.base_url()),
+                    api_key: Some(sandbox.key()),
+                    ..provider.clone()
+                };
+                background.spawn(sandbox.serve(sandboxes.clone()));
+                reached
+            }
+            ProviderKind::OpenAi | ProviderKind::OpenAiCompatible => provider.clone(),
+        };
+        upstreams.push(Arc::new(Upstream::new(&provider, vendor(&provider)?)));
+    }
+    if upstreams.is_empty() {
+        tracing::warn!(
+            "no provider is configured: only what is cached can be answered; set OPENAI_API_KEY or \
+             OPENROUTER_API_KEY, add [[providers]], or try --sandbox"
+        );
+    }
+    let of_first = || {
+        let first = config.providers.first()?;
+        let listed = first.models.as_ref().and_then(|models| models.first()).map(|model| model.name.as_str());
+        let model = cost::default_model(&first.name).or(listed)?;
+        Some(format!("{}/{model}", first.name))
+    };
+    let default_model = config.default_model.clone().or_else(of_first);
+    Ok(Router::new(config, upstreams, default_model, Transport::new(), Arc::clone(telemetry)))
+}
+
+pub(super) fn vendor(config: &ProviderConfig) -> anyhow::Result<Arc<dyn Provider>> {
+    match config.kind {
+        ProviderKind::OpenAi | ProviderKind::OpenAiCompatible | ProviderKind::Sandbox => {
+            let provider = OpenAi::from_config(config);
+            Ok(Arc::new(provider.with_context(|| format!("provider `{}`", config.name))?))
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Is every part well, and what mends it?
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::build::{models_dir, open_embedder, open_index, vendor};
+use crate::chat::ChatRequest;
+use crate::config::{Config, IndexKind, ProviderConfig, ProviderKind};
+use crate::embed::{Catalog, Embedder, Model, Pool};
+use crate::index::EdgeIndex;
+use crate::providers::ProviderErrorKind;
+use crate::store::{DataLock, Opened, Running, Store};
+use crate::transport::{CallLimits, Transport};
+
+/// What was found of one part.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    pub part: &'static str,
+    pub ok: bool,
+    pub detail: String,
+    /// What mends it.
+    pub remedy: Option<String>,
+}
+
+/// How long an upstream is waited for.
+const UPSTREAM_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Checks every part of a configuration that was loaded. Costs nothing: no provider is asked for a generation.
+pub async fn check(config: &Config) -> Vec<Finding> {
+    let running = DataLock::read(&config.data_dir);
+    let mut findings = vec![model(config)];
+    let (runtime, pool) = runtime(config).await;
+    findings.push(runtime);
+    findings.push(store(config, running.as_ref()).await);
+    findings.push(index(config, pool.as_ref(), running.as_ref()).await);
+    if config.providers.is_empty() {
+        let remedy = "set OPENAI_API_KEY or OPENROUTER_API_KEY, add [[providers]], or try --sandbox";
+        findings.push(unwell("providers", "none is configured".to_owned(), remedy));
+    }
+    for provider in &config.providers {
+        findings.push(upstream(provider).await);
+    }
+    findings
+}
+
+fn well(part: &'static str, detail: String) -> Finding {
+    Finding { part, ok: true, detail, remedy: None }
+}
+
+fn unwell(part: &'static str, detail: String, remedy: &str) -> Finding {
+    Finding { part, ok: false, detail, remedy: Some(remedy.to_owned()) }
+}
+
+fn model(config: &Config) -> Finding {
+    const PART: &str = "model";
+    let folder = models_dir(config);
+    match Catalog::built_in().model(&config.embedding.model) {
+        Err(error) => unwell(PART, error.to_string(), "name another in [embedding] model"),
+        Ok(Model::Shipped(model)) => match model.verify(&folder) {
+            Ok(()) => well(PART, format!("{}, every checksum right", model.name())),
+            // The error itself says what mends it.
+            Err(error) => Finding { part: PART, ok: false, detail: error.to_string(), remedy: None },
+        },
+        Ok(hub) => well(PART, format!("{}, fetched by fastembed when it is first needed", hub.name())),
+    }
+}
+
+async fn runtime(config: &Config) -> (Finding, Option<Pool>) {
+    const PART: &str = "runtime";
+    let mut alone = config.clone();
+    alone.embedding.threads = Some(1);
+    let opened = async {
+        let pool = open_embedder(&alone).await?;
+        let began = Instant::now();
+        pool.embed("Is everything well?").await?;
+        anyhow::Ok((pool, began.elapsed()))
+    };
+    match opened.await {
+        Ok((pool, took)) => {
+            let detail = format!("embeds a prompt in {:.1} ms", took.as_secs_f64() * 1e3);
+            (well(PART, detail), Some(pool))
+        }
+        Err(error) => (Finding { part: PART, ok: false, detail: format!("{error:#}"), remedy: None }, None),
+    }
+}
+
+async fn store(config: &Config, running: Option<&Running>) -> Finding {
+    const PART: &str = "store";
+    if let Some(running) = running {
+        return well(PART, format!("held by process {}; see `refrain stats`", running.pid));
+    }
+    let url = config.store.url.as_ref().map_or("", |url| url.expose());
+    let _lock = match DataLock::acquire(&config.data_dir) {
+        Ok(lock) => lock,
+        Err(error) => return unwell(PART, error.to_string(), "mend the folder or name another data_dir"),
+    };
+    match Store::open(url).await {
+        Ok((store, opened)) => {
+            let stats = store.stats().await;
+            store.close().await;
+            match (stats, opened) {
+                (Ok(_), Opened::SetAside(path)) => unwell(
+                    PART,
+                    format!("it was damaged; it now lies at {}, and a new one was begun", path.display()),
+                    "restore a backup if there is one, else nothing",
+                ),
+                (Ok(stats), _) => well(PART, format!("{} entries, {} bytes", stats.entries, stats.bytes)),
+                (Err(error), _) => unwell(PART, error.to_string(), "see store.url"),
+            }
+        }
+        Err(error) => unwell(PART, error.to_string(), "see store.url"),
+    }
+}
+
+async fn index(config: &Config, pool: Option<&Pool>, running: Option<&Running>) -> Finding {
+    const PART: &str = "index";
+    let Some(pool) = pool else {
+        return unwell(
+            PART,
+            "not tried, since no prompt can be embedded".to_owned(),
+            "mend the runtime first",
+        );
+    };
+    if config.index.kind == IndexKind::Embedded && running.is_some() {
+        return well(PART, "embedded in the running server; see `refrain stats`".to_owned());
+    }
+    let opened = async {
+        let index = open_index(config, pool)?;
+        anyhow::Ok(index.status().await?)
+    };
+    match (opened.await, config.index.kind) {
+        (Ok(_), IndexKind::Embedded) => {
+            let comfortable = EdgeIndex::POINTS_COMFORTABLE;
+            well(PART, format!("embedded, filled from the store at start; good for {comfortable} points"))
+        }
+        (Ok(status), IndexKind::Qdrant) => well(PART, format!("Qdrant server, {} points", status.points)),
+        (Err(error), IndexKind::Embedded) => unwell(PART, format!("{error:#}"), "see data_dir"),
+        (Err(error), IndexKind::Qdrant) => {
+            unwell(PART, format!("{error:#}"), "start the server, or see [index] url and api_key_env")
+        }
+    }
+}
+
+/// Sends an empty request: a good key is told that it is empty, a bad one that it is bad, and neither is charged.
+async fn upstream(config: &ProviderConfig) -> Finding {
+    const PART: &str = "providers";
+    let name = &config.name;
+    if config.kind == ProviderKind::Sandbox {
+        return well(PART, format!("{name}: answers in this process"));
+    }
+    let called = async {
+        let vendor = vendor(config)?;
+        let mut call = vendor.prepare(&ChatRequest::from_prompt(""), "none", false)?;
+        call.body = bytes::Bytes::from_static(b"{}");
+        let limits = CallLimits::until(
+            Instant::now() + UPSTREAM_PATIENCE,
+            Duration::from_millis(config.timeouts.connect_ms).min(UPSTREAM_PATIENCE),
+        );
+        let response = Transport::new().send(call, limits).await?;
+        let (status, headers) = (response.status, response.headers);
+        let body = response.body.whole().await.unwrap_or_default();
+        anyhow::Ok((status, vendor.classify(status, &headers, &body)))
+    };
+    match called.await {
+        Ok((status, error)) => match error.kind {
+            ProviderErrorKind::BadKey => {
+                unwell(PART, format!("{name}: the key is refused ({status})"), "see api_key_env")
+            }
+            ProviderErrorKind::QuotaGone => unwell(
+                PART,
+                format!("{name}: nothing is left to spend ({status})"),
+                "see the vendor's billing page",
+            ),
+            _ => well(PART, format!("{name}: answers")),
+        },
+        Err(error) => {
+            unwell(PART, format!("{name}: {error:#}"), "see base_url, and whether it can be reached")
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Which parts is this server made of?
+//!
+//! The composition root: from a configuration to a wired gateway. The only folder that names every concrete type.
+
+mod build;
+mod check;
+mod serve;
+
+use std::sync::Arc;
+
+use ::http::{Request, Response};
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::cache::{BlockedPairs, Cache, Indexer, Sweeper};
+use crate::config::{Config, Secret};
+use crate::gateway::{Gateway, Limits};
+use crate::http::{self, Keys, Shutdown};
+use crate::store::{DataLock, Opened, Running, Store};
+use crate::telemetry::Telemetry;
+
+pub use check::{Finding, check};
+pub use serve::{Server, serve};
+
+/// Everything behind the listeners.
+pub struct App {
+    pub gateway: Arc<ArcSwap<Gateway>>,
+    pub telemetry: Arc<Telemetry>,
+    /// Opens every door of the admin listener; dies with the process.
+    token: Secret,
+    config: Config,
+    store: Arc<Store>,
+    lock: DataLock,
+    /// Generations under way.
+    generations: TaskTracker,
+    /// Ends generations that did not finish in time.
+    give_up: CancellationToken,
+    /// Writes under way.
+    writes: TaskTracker,
+    /// Indexer, sweeper, the sandbox.
+    background: TaskTracker,
+    stop: CancellationToken,
+    sandboxes: Shutdown,
+}
+
+impl App {
+    /// Takes the data folder and opens every part. Nothing listens yet.
+    ///
+    /// A missing model or index is a warning, since equal requests are answered without them; anything else that is
+    /// missing is an error.
+    ///
+    /// # Errors
+    /// Names the key, the file or the folder at fault.
+    pub async fn open(config: &Config) -> anyhow::Result<Self> {
+        for notice in &config.notices {
+            tracing::warn!("{notice}");
+        }
+        let lock = DataLock::acquire(&config.data_dir)?;
+        let telemetry = Arc::new(Telemetry::new());
+        let store = Arc::new(open_store(config).await?);
+        let blocked = BlockedPairs::new(store.blocked_pairs().await?);
+        let semantic = build::semantic_tier(config, &telemetry).await;
+        let (writes, background) = (TaskTracker::new(), TaskTracker::new());
+        let stop = CancellationToken::new();
+        let cache = Arc::new(Cache::new(
+            config.cache.memory_capacity_bytes,
+            Arc::clone(&store),
+            semantic,
+            blocked,
+            Arc::clone(&telemetry),
+            writes.clone(),
+        ));
+        background.spawn(Indexer::new(Arc::clone(&cache), stop.clone()).run());
+        background.spawn(sweeper(config, &cache, &stop).run());
+
+        let sandboxes = Shutdown::default();
+        let router = build::router(config, &telemetry, &background, &sandboxes).await?;
+        let generations = TaskTracker::new();
+        let give_up = CancellationToken::new();
+        let gateway = Gateway::new(
+            cache,
+            Arc::new(router),
+            Limits::of(&config.server),
+            Arc::clone(&telemetry),
+            generations.clone(),
+            give_up.clone(),
+        );
+        Ok(Self {
+            gateway: Arc::new(ArcSwap::from_pointee(gateway)),
+            telemetry,
+            token: Running::new_token(),
+            config: config.clone(),
+            store,
+            lock,
+            generations,
+            give_up,
+            writes,
+            background,
+            stop,
+            sandboxes,
+        })
+    }
+
+    /// Answers a request of the admin interface without a listener.
+    pub async fn ask_admin(&self, request: Request<Bytes>) -> Response<Bytes> {
+        let keys = Keys::admin(&self.config.auth, &self.token);
+        let admin = http::admin(self.state(Shutdown::default()), &keys);
+        http::ask(admin, request, &self.token).await
+    }
+
+    /// Lets generations under way finish until `deadline`, commits every write, and lets go of the data folder.
+    pub async fn close(self, deadline: tokio::time::Instant) {
+        self.generations.close();
+        if tokio::time::timeout_at(deadline, self.generations.wait()).await.is_err() {
+            tracing::warn!(
+                generations = self.generations.len(),
+                "the drain time is over, giving up what is left"
+            );
+            self.give_up.cancel();
+            self.generations.wait().await;
+        }
+        self.writes.close();
+        self.writes.wait().await;
+        self.sandboxes.cut();
+        self.stop.cancel();
+        self.background.close();
+        self.background.wait().await;
+        self.store.close().await;
+        drop(self.lock);
+    }
+}
+
+async fn open_store(config: &Config) -> anyhow::Result<Store> {
+    let url = config.store.url.as_ref().context("store.url: no store is configured")?;
+    let (store, opened) = Store::open(url.expose()).await.context("store.url")?;
+    match opened {
+        Opened::Existing | Opened::Created => {}
+        Opened::SetAside(path) => tracing::error!(
+            path = %path.display(),
+            "the store was damaged: it is kept under this name, and a new one was begun"
+        ),
+    }
+    Ok(store)
+}
+
+fn sweeper(config: &Config, cache: &Arc<Cache>, stop: &CancellationToken) -> Sweeper {
+    // The longest that any route keeps stale answers: an entry does not say which route it came by.
+    let of_routes = config.routes.iter().filter_map(|route| route.cache.stale_if_error_seconds);
+    let seconds = of_routes.fold(config.cache.stale_if_error_seconds, u64::max);
+    let keep_stale_for = std::time::Duration::from_secs(seconds);
+    Sweeper::new(Arc::clone(cache), stop.clone(), keep_stale_for, config.cache.store_capacity_bytes)
+}

@@ -1,0 +1,290 @@
+//! May the answer to a stored prompt be served for the asked one?
+//!
+//! A chain of layers, each of which may only refuse; the first refusal wins. [`decide`] stops there and is what serving
+//! uses; [`verdicts`] asks every layer and is what `explain` shows. Both read the same table, so they cannot disagree.
+
+use std::fmt;
+
+use super::guards::{self, Scripts, Side};
+
+/// A layer of the decision, in the order in which they are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Layer {
+    /// The similarity reaches the threshold.
+    Threshold,
+    /// Neither prompt is longer than the model's window.
+    Window,
+    /// The same scripts, all known to the model.
+    Script,
+    /// Languages that the model knows, as far as can be told.
+    Language,
+    /// The same material to work on.
+    Payload,
+    /// The same numbers, units and dates.
+    Numbers,
+    /// The same negations.
+    Negation,
+    /// The same identifiers, flags, addresses, versions and symbols.
+    Code,
+}
+
+impl Layer {
+    /// All layers, in the order in which they are asked.
+    pub const ALL: [Layer; 8] = [
+        Layer::Threshold,
+        Layer::Window,
+        Layer::Script,
+        Layer::Language,
+        Layer::Payload,
+        Layer::Numbers,
+        Layer::Negation,
+        Layer::Code,
+    ];
+
+    /// Returns the word for this layer: metric label, reason, configuration key.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Layer::Threshold => "threshold",
+            Layer::Window => "window",
+            Layer::Script => "script",
+            Layer::Language => "language",
+            Layer::Payload => "payload",
+            Layer::Numbers => "numbers",
+            Layer::Negation => "negation",
+            Layer::Code => "code",
+        }
+    }
+
+    /// Finds a layer by its word.
+    pub fn from_name(name: &str) -> Option<Layer> {
+        Layer::ALL.into_iter().find(|layer| layer.name() == name)
+    }
+
+    const fn bit(self) -> u32 {
+        1 << self as u32
+    }
+}
+
+/// Which layers are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layers(u32);
+
+impl Layers {
+    /// Every layer.
+    pub const ALL: Layers = Layers(u32::MAX);
+
+    /// Returns these layers without one. The threshold is always asked.
+    pub const fn without(self, layer: Layer) -> Layers {
+        match layer {
+            Layer::Threshold => self,
+            _ => Layers(self.0 & !layer.bit()),
+        }
+    }
+
+    /// Returns whether a layer is asked.
+    pub const fn contains(self, layer: Layer) -> bool {
+        self.0 & layer.bit() != 0
+    }
+}
+
+/// What the decision depends on beside the prompts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// The smallest cosine similarity that may serve, in (0, 1].
+    pub similarity_threshold: f32,
+    /// The layers that are asked.
+    pub layers: Layers,
+    /// The scripts that the embedding model was trained on; `None` for a multilingual model.
+    pub scripts: Option<Scripts>,
+    /// The languages that it was trained on, as two-letter codes; `None` for a multilingual model.
+    pub languages: Option<Vec<String>>,
+}
+
+/// A pair to decide about.
+#[derive(Clone, Copy, Debug)]
+pub struct Pair<'a> {
+    /// The prompt of the request.
+    pub asked: Side<'a>,
+    /// The prompt of the stored entry.
+    pub stored: Side<'a>,
+    /// Their cosine similarity.
+    pub similarity: f32,
+}
+
+/// Why an answer is not served. The reason quotes the prompts, so `Debug` hides it: it may not reach a log.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The layer that refused.
+    pub layer: Layer,
+    /// The reason, as a sentence for an application developer.
+    pub reason: String,
+}
+
+impl fmt::Debug for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Refusal").field("layer", &self.layer).finish_non_exhaustive()
+    }
+}
+
+/// Whether the stored answer is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// No layer objects.
+    Serve,
+    /// The first layer that objects.
+    Refuse(Refusal),
+}
+
+/// What one layer says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// No objection.
+    Pass,
+    /// The answer may not be served.
+    Veto,
+    /// The layer is switched off.
+    Skipped,
+}
+
+impl Verdict {
+    /// Returns the word that `explain` shows.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Verdict::Pass => "pass",
+            Verdict::Veto => "veto",
+            Verdict::Skipped => "skipped",
+        }
+    }
+}
+
+/// A layer's verdict, for `explain`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Explained {
+    /// The layer.
+    pub layer: Layer,
+    /// What it says.
+    pub verdict: Verdict,
+    /// Why, where it refuses or is switched off.
+    pub reason: Option<String>,
+}
+
+/// Decides about a pair: the first refusal wins, and nothing is allocated while all layers pass.
+pub fn decide(pair: &Pair<'_>, settings: &Settings) -> Decision {
+    let refusal = Layer::ALL.into_iter().filter(|layer| settings.layers.contains(*layer)).find_map(|layer| {
+        let reason = objection(layer, pair, settings)?;
+        Some(Refusal { layer, reason })
+    });
+    refusal.map_or(Decision::Serve, Decision::Refuse)
+}
+
+/// Asks every layer, whatever the others say.
+pub fn verdicts(pair: &Pair<'_>, settings: &Settings) -> Vec<Explained> {
+    let explained = |layer| {
+        if !settings.layers.contains(layer) {
+            let reason = Some("switched off in the configuration".to_owned());
+            return Explained { layer, verdict: Verdict::Skipped, reason };
+        }
+        let reason = objection(layer, pair, settings);
+        let verdict = if reason.is_some() { Verdict::Veto } else { Verdict::Pass };
+        Explained { layer, verdict, reason }
+    };
+    Layer::ALL.into_iter().map(explained).collect()
+}
+
+/// Returns why a layer refuses the pair. A new layer is a variant, a name and a line here.
+fn objection(layer: Layer, pair: &Pair<'_>, settings: &Settings) -> Option<String> {
+    let (asked, stored) = (&pair.asked, &pair.stored);
+    match layer {
+        Layer::Threshold => below_threshold(pair.similarity, settings.similarity_threshold),
+        Layer::Window => guards::window(asked, stored),
+        Layer::Script => guards::script(asked, stored, settings.scripts.as_ref()),
+        Layer::Language => {
+            settings.languages.as_ref().and_then(|known| guards::language(asked, stored, known))
+        }
+        Layer::Payload => guards::payload(asked, stored),
+        Layer::Numbers => guards::numbers(asked, stored),
+        Layer::Negation => guards::negation(asked, stored),
+        Layer::Code => guards::code(asked, stored),
+    }
+}
+
+/// A similarity that is no number never serves.
+fn below_threshold(similarity: f32, threshold: f32) -> Option<String> {
+    let reached = similarity >= threshold;
+    (!reached).then(|| format!("the similarity {similarity:.3} is below the threshold {threshold:.3}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::guards::Analysed;
+
+    fn settings() -> Settings {
+        Settings { similarity_threshold: 0.9, layers: Layers::ALL, scripts: None, languages: None }
+    }
+
+    fn judged<T>(asked: &str, stored: &str, similarity: f32, judge: impl Fn(&Pair<'_>) -> T) -> T {
+        let (asked, stored) = (Analysed::new(asked), Analysed::new(stored));
+        let side = |prompt| Side { prompt, tokens: 12, truncated: false };
+        judge(&Pair { asked: side(&asked), stored: side(&stored), similarity })
+    }
+
+    fn refused_by(asked: &str, stored: &str, similarity: f32, settings: &Settings) -> Option<Layer> {
+        match judged(asked, stored, similarity, |pair| decide(pair, settings)) {
+            Decision::Serve => None,
+            Decision::Refuse(refusal) => Some(refusal.layer),
+        }
+    }
+
+    #[test]
+    fn a_reworded_prompt_is_served() {
+        assert_eq!(refused_by("How far is 5 km?", "How far is 5 kilometers?", 0.95, &settings()), None);
+    }
+
+    #[test]
+    fn the_first_layer_that_refuses_is_named() {
+        let (a, b) = ("Is it safe at 5 km?", "Is it not safe at 6 km?");
+        assert_eq!(refused_by(a, b, 0.5, &settings()), Some(Layer::Threshold));
+        assert_eq!(refused_by(a, b, 0.95, &settings()), Some(Layer::Numbers));
+        let without = Settings { layers: Layers::ALL.without(Layer::Numbers), ..settings() };
+        assert_eq!(refused_by(a, b, 0.95, &without), Some(Layer::Negation));
+    }
+
+    #[test]
+    fn the_threshold_is_inclusive_and_cannot_be_switched_off() {
+        assert_eq!(refused_by("a", "a", 0.9, &settings()), None);
+        assert_eq!(refused_by("a", "a", f32::NAN, &settings()), Some(Layer::Threshold));
+        let without = Settings { layers: Layers::ALL.without(Layer::Threshold), ..settings() };
+        assert_eq!(refused_by("a", "a", 0.1, &without), Some(Layer::Threshold));
+    }
+
+    #[test]
+    fn every_layer_explains_itself() {
+        let without = Settings { layers: Layers::ALL.without(Layer::Code), ..settings() };
+        let said = judged("Is it safe?", "Is it not safe?", 0.5, |pair| verdicts(pair, &without));
+        let layers: Vec<Layer> = said.iter().map(|explained| explained.layer).collect();
+        assert_eq!(layers, Layer::ALL);
+        for explained in said {
+            let expected = match explained.layer {
+                Layer::Threshold | Layer::Negation => Verdict::Veto,
+                Layer::Code => Verdict::Skipped,
+                _ => Verdict::Pass,
+            };
+            assert_eq!(explained.verdict, expected, "{}", explained.layer.name());
+            assert_eq!(explained.reason.is_some(), expected != Verdict::Pass);
+        }
+    }
+
+    #[test]
+    fn a_refusal_keeps_the_prompts_out_of_logs() {
+        let decision = judged("pay 5 euros", "pay 6 euros", 0.95, |pair| decide(pair, &settings()));
+        assert!(!format!("{decision:?}").contains("euro"));
+    }
+
+    #[test]
+    fn layers_are_found_by_their_names() {
+        for layer in Layer::ALL {
+            assert_eq!(Layer::from_name(layer.name()), Some(layer));
+        }
+    }
+}

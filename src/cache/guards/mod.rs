@@ -1,0 +1,115 @@
+//! Do two prompts that look alike to the embedder differ in something that changes the answer?
+//!
+//! Each guard is a file of its own: it reads one kind of fact from a prompt once, and compares the facts of two
+//! prompts. A guard never says that two prompts mean the same; it only refuses. Each has a table of cases in
+//! `models/guards/cases/` that anyone can extend.
+
+mod amount;
+mod code;
+mod instruction;
+mod language;
+pub(in crate::cache) mod lexicon;
+mod literal;
+mod mentions;
+mod negation;
+mod numbers;
+mod payload;
+mod script;
+pub(in crate::cache) mod token;
+mod window;
+
+#[cfg(test)]
+mod cases;
+
+pub use script::Scripts;
+
+use std::borrow::Cow;
+
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
+
+use token::Token;
+
+/// A prompt, read once for all guards. Costs microseconds: keep it beside the entry that is compared often.
+#[derive(Clone, Debug)]
+pub struct Analysed {
+    tokens: Vec<Token>,
+    writing: script::Writing,
+    language: language::Language,
+    payload: payload::Payload,
+    numbers: mentions::Mentions,
+    negation: negation::Negation,
+    code: code::Code,
+}
+
+impl Analysed {
+    /// Reads a prompt.
+    pub fn new(prompt: &str) -> Self {
+        let prompt = match is_nfc_quick(prompt.chars()) {
+            IsNormalized::Yes => Cow::Borrowed(prompt),
+            IsNormalized::No | IsNormalized::Maybe => Cow::Owned(prompt.nfc().collect()),
+        };
+        let tokens = token::tokens(&prompt);
+        Self {
+            writing: script::Writing::of(&prompt),
+            language: language::Language::of(&prompt, &tokens),
+            payload: payload::Payload::of(&prompt),
+            numbers: mentions::Mentions::of(&tokens),
+            negation: negation::Negation::of(&tokens),
+            code: code::Code::of(&tokens),
+            tokens,
+        }
+    }
+}
+
+/// Returns a prompt without the material that an operation works on; `None` where there is no operation.
+pub(super) fn without_material(prompt: &str) -> Option<String> {
+    payload::Payload::of(prompt).instruction_alone()
+}
+
+/// One of the two prompts that are compared.
+#[derive(Clone, Copy, Debug)]
+pub struct Side<'a> {
+    /// What the guards read from the prompt.
+    pub prompt: &'a Analysed,
+    /// How many tokens the embedder counted, those at both ends included.
+    pub tokens: usize,
+    /// Whether the embedder cut the prompt at the model's window.
+    pub truncated: bool,
+}
+
+/// Returns why a truncated prompt may not be matched by its vector.
+pub(super) fn window(asked: &Side<'_>, stored: &Side<'_>) -> Option<String> {
+    window::differ(asked, stored)
+}
+
+/// Returns how the scripts of the prompts stand against each other and against those that the model knows.
+pub(super) fn script(asked: &Side<'_>, stored: &Side<'_>, known: Option<&Scripts>) -> Option<String> {
+    asked.prompt.writing.differ(&stored.prompt.writing, known)
+}
+
+/// Returns which prompt is in none of the languages that the model knows (codes as in the names of the word files).
+pub(super) fn language(asked: &Side<'_>, stored: &Side<'_>, known: &[String]) -> Option<String> {
+    language::differ(asked, stored, known)
+}
+
+/// Returns which material stands on one side only.
+pub(super) fn payload(asked: &Side<'_>, stored: &Side<'_>) -> Option<String> {
+    asked.prompt.payload.differ(&stored.prompt.payload)
+}
+
+/// Returns which numbers, units or dates differ.
+pub(super) fn numbers(asked: &Side<'_>, stored: &Side<'_>) -> Option<String> {
+    numbers::differ(&asked.prompt.numbers, &stored.prompt.numbers)
+}
+
+/// Returns what one side negates and the other does not.
+pub(super) fn negation(asked: &Side<'_>, stored: &Side<'_>) -> Option<String> {
+    let (asked, stored) = (asked.prompt, stored.prompt);
+    asked.negation.differ(&asked.tokens, &stored.negation, &stored.tokens)
+}
+
+/// Returns which piece of code stands on one side only.
+pub(super) fn code(asked: &Side<'_>, stored: &Side<'_>) -> Option<String> {
+    let (asked, stored) = (asked.prompt, stored.prompt);
+    asked.code.differ(&asked.tokens, &stored.code, &stored.tokens)
+}

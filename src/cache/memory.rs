@@ -1,0 +1,109 @@
+//! The first tier: entries in memory, bounded in bytes.
+
+use std::sync::Arc;
+
+use moka::sync::Cache;
+use serde_json::{Map, Value};
+
+use crate::chat::{ChatRequest, ChatResponse, Choice, Entry, Fingerprint, Part, Tool};
+
+/// Entries in memory. Bounded by weight and not by time: whoever reads checks the expiry, which no hit moves.
+#[derive(Debug)]
+pub struct MemoryTier(Cache<Fingerprint, Arc<Entry>>);
+
+impl MemoryTier {
+    /// Returns an empty tier of at most `capacity_bytes`.
+    pub fn new(capacity_bytes: u64) -> Self {
+        Self(
+            Cache::builder()
+                .max_capacity(capacity_bytes)
+                .weigher(|_, entry: &Arc<Entry>| u32::try_from(weight(entry)).unwrap_or(u32::MAX))
+                .build(),
+        )
+    }
+
+    /// Returns the entry of this key.
+    pub fn get(&self, key: &Fingerprint) -> Option<Arc<Entry>> {
+        self.0.get(key)
+    }
+
+    /// Puts an entry in, in the place of an older one.
+    pub fn insert(&self, entry: Arc<Entry>) {
+        self.0.insert(entry.key, entry);
+    }
+
+    /// Takes an entry out.
+    pub fn remove(&self, key: &Fingerprint) {
+        self.0.invalidate(key);
+    }
+
+    /// Returns the number of entries and their weight in bytes, give or take what is still being counted.
+    pub fn holds(&self) -> (u64, u64) {
+        (self.0.entry_count(), self.0.weighted_size())
+    }
+}
+
+/// Bytes of an entry besides its texts: structures, vectors, the map's own bookkeeping.
+const OVERHEAD_BYTES: usize = 1_024;
+
+/// Returns about how many bytes an entry takes.
+fn weight(entry: &Entry) -> usize {
+    let tags: usize = entry.tags.iter().map(String::len).sum();
+    OVERHEAD_BYTES + tags + request_bytes(&entry.request) + answer_bytes(&entry.answer)
+}
+
+fn request_bytes(request: &ChatRequest) -> usize {
+    let messages: usize = request
+        .messages
+        .iter()
+        .map(|message| {
+            let parts: usize = message
+                .content
+                .iter()
+                .map(|part| match part {
+                    Part::Text(text) => text.len() + 32,
+                    Part::Other(fields) => object_bytes(fields),
+                })
+                .sum();
+            let calls: usize = message.tool_calls.iter().map(|call| call.arguments.len() + 96).sum();
+            parts + calls + object_bytes(&message.unknown) + 160
+        })
+        .sum();
+    let tools: usize = request
+        .tools
+        .iter()
+        .map(|tool| match tool {
+            Tool::Function { name, description, parameters, .. } => {
+                let description = description.as_deref().map_or(0, str::len);
+                name.len() + description + parameters.as_ref().map_or(0, value_bytes) + 96
+            }
+            Tool::Other(value) => value_bytes(value),
+        })
+        .sum();
+    messages + tools + object_bytes(&request.unknown) + object_bytes(&request.carried)
+}
+
+fn answer_bytes(answer: &ChatResponse) -> usize {
+    answer.choices.iter().map(choice_bytes).sum::<usize>() + object_bytes(&answer.unknown)
+}
+
+fn choice_bytes(choice: &Choice) -> usize {
+    let texts = [&choice.text, &choice.refusal].into_iter().flatten().map(String::len).sum::<usize>();
+    let calls: usize = choice.tool_calls.iter().map(|call| call.arguments.len() + 96).sum();
+    let logprobs = choice.logprobs.as_ref().map_or(0, value_bytes);
+    texts + calls + logprobs + object_bytes(&choice.unknown) + 192
+}
+
+fn object_bytes(fields: &Map<String, Value>) -> usize {
+    fields.iter().map(|(field, value)| field.len() + value_bytes(value) + 64).sum()
+}
+
+fn value_bytes(value: &Value) -> usize {
+    let inner = match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(value_bytes).sum(),
+        Value::Object(fields) => object_bytes(fields),
+    };
+    inner + 32
+}

@@ -1,0 +1,395 @@
+//! May an answer that was given before be given again?
+//!
+//! [`Cache`] asks the tiers in turn: memory, then the store, then the semantic tier. A tier that fails or takes too
+//! long is a miss, a counter and one warning: the cache may never break a request. The rules are pure and live apart:
+//! `policy`, `freshness`, `decision`, `guards`, `volatile` do no I/O and read no clock.
+
+mod blocked;
+mod clock;
+pub mod decision;
+mod freshness;
+pub mod guards;
+mod hits;
+mod indexer;
+mod memory;
+mod policy;
+mod semantic;
+mod sweeper;
+pub mod volatile;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::task::TaskTracker;
+
+use crate::chat::{
+    ChatRequest, Entry, Fingerprint, Key, KeyRules, ModelAlias, Namespace, SemanticKey, TenantId, Tier,
+    Timing, UnixMillis,
+};
+use crate::config::{CacheMode, SemanticConfig};
+use crate::embed::Embedding;
+use crate::index::Point;
+use crate::store::{NewEntry, RememberedRequest, Selection, Store, StoreError, StoredVector};
+use crate::telemetry::Telemetry;
+
+pub use blocked::BlockedPairs;
+pub use freshness::Accepts;
+pub use indexer::Indexer;
+pub use policy::{Policy, Skip, judge_answer, shares_with_similar};
+pub use semantic::{Judged, ModelLimits, SemanticTier};
+pub use sweeper::Sweeper;
+
+use clock::WallClock;
+use hits::HitLog;
+use memory::MemoryTier;
+
+/// How long a look-up waits for the store: one read of a local file, or one of a database next door.
+const STORE_BUDGET: Duration = Duration::from_millis(250);
+
+/// All tiers together.
+pub struct Cache {
+    memory: MemoryTier,
+    store: Arc<Store>,
+    /// `None` where the model is missing: then only equal requests are answered.
+    semantic: Option<SemanticTier>,
+    blocked: BlockedPairs,
+    hits: HitLog,
+    clock: WallClock,
+    telemetry: Arc<Telemetry>,
+    /// Writes under way; they are committed before the process ends.
+    writes: TaskTracker,
+}
+
+/// What a request asks of the cache.
+#[derive(Clone, Copy)]
+pub struct Question<'a> {
+    pub request: &'a ChatRequest,
+    pub tenant: &'a TenantId,
+    pub namespace: &'a Namespace,
+    pub model: &'a ModelAlias,
+    pub key: &'a Key,
+    pub rules: &'a KeyRules,
+    /// How much of the cache may be read.
+    pub read: CacheMode,
+    pub accepts: Accepts,
+    /// The caller's own threshold, which can only be stricter than the configured one.
+    pub threshold: Option<f32>,
+    pub settings: &'a SemanticConfig,
+}
+
+impl Question<'_> {
+    fn limit(&self) -> Option<u32> {
+        self.request.limit.map(|limit| limit.tokens)
+    }
+
+    /// Returns whether this entry, found under an equal or a similar request, may answer now. What the index or the
+    /// memory says is only a pointer: whose it is, its age and its length are checked here, every time.
+    fn admits(&self, entry: &Entry, now: UnixMillis) -> bool {
+        entry.tenant == *self.tenant && self.accepts.admits(entry, now) && entry.serves_limit(self.limit())
+    }
+}
+
+/// What the cache has.
+#[derive(Debug)]
+pub enum Lookup {
+    Hit(Hit),
+    Miss(Miss),
+}
+
+/// An entry that may answer.
+#[derive(Debug)]
+pub struct Hit {
+    pub entry: Arc<Entry>,
+    pub tier: Tier,
+    /// Cosine similarity, for the semantic tier.
+    pub similarity: Option<f32>,
+}
+
+/// Nothing that may answer, and what was learned in finding that out.
+#[derive(Debug, Default)]
+pub struct Miss {
+    /// The prompt's embedding, so that the write need not compute it again.
+    pub embedding: Option<Embedding>,
+}
+
+/// An answer to take in.
+#[derive(Debug)]
+pub struct Insertion {
+    pub entry: Arc<Entry>,
+    /// The prompt's embedding, where it is known already.
+    pub embedding: Option<Embedding>,
+}
+
+impl Cache {
+    /// Puts the tiers together.
+    pub fn new(
+        memory_capacity_bytes: u64,
+        store: Arc<Store>,
+        semantic: Option<SemanticTier>,
+        blocked: BlockedPairs,
+        telemetry: Arc<Telemetry>,
+        writes: TaskTracker,
+    ) -> Self {
+        Self {
+            memory: MemoryTier::new(memory_capacity_bytes),
+            store,
+            semantic,
+            blocked,
+            hits: HitLog::default(),
+            clock: WallClock::default(),
+            telemetry,
+            writes,
+        }
+    }
+
+    /// Returns the present, by a clock that never runs backwards.
+    pub fn now(&self) -> UnixMillis {
+        self.clock.now()
+    }
+
+    /// Looks through the tiers that the question may read. Never fails: what is broken or slow is a miss.
+    pub async fn look_up(&self, question: &Question<'_>, timing: &mut Timing) -> Lookup {
+        let began = Instant::now();
+        let now = self.now();
+        if let Some(entry) = self.from_memory(question, now) {
+            timing.cache = Some(millis_since(began));
+            return self.hit(Hit { entry, tier: Tier::Memory, similarity: None }, now);
+        }
+        let stored = self.from_store(question, now).await;
+        timing.cache = Some(millis_since(began));
+        if let Some(entry) = stored {
+            return self.hit(Hit { entry, tier: Tier::Store, similarity: None }, now);
+        }
+        match (&self.semantic, question.key.semantic, question.request.last_prompt()) {
+            (Some(semantic), Some(key), Some(prompt)) if question.read == CacheMode::Semantic => {
+                match semantic.look_up(self, question, key, prompt, timing).await {
+                    Lookup::Hit(hit) => self.hit(hit, now),
+                    miss @ Lookup::Miss(_) => miss,
+                }
+            }
+            _ => Lookup::Miss(Miss::default()),
+        }
+    }
+
+    fn hit(&self, hit: Hit, now: UnixMillis) -> Lookup {
+        self.hits.note(hit.entry.key, now);
+        Lookup::Hit(hit)
+    }
+
+    fn from_memory(&self, question: &Question<'_>, now: UnixMillis) -> Option<Arc<Entry>> {
+        let found = self.memory.get(&question.key.fingerprint).filter(|entry| question.admits(entry, now));
+        self.telemetry.lookup("memory", if found.is_some() { "hit" } else { "miss" });
+        found
+    }
+
+    async fn from_store(&self, question: &Question<'_>, now: UnixMillis) -> Option<Arc<Entry>> {
+        let outcome = tokio::time::timeout(STORE_BUDGET, self.load_stored(&question.key.fingerprint)).await;
+        let (found, outcome) = match outcome {
+            Ok(Ok(found)) => {
+                let found = found.filter(|entry| question.admits(entry, now));
+                let outcome = if found.is_some() { "hit" } else { "miss" };
+                (found, outcome)
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the store failed a look-up, which is a miss");
+                (None, "error")
+            }
+            Err(_) => {
+                tracing::warn!("the store was too slow for a look-up, which is a miss");
+                (None, "timeout")
+            }
+        };
+        self.telemetry.lookup("store", outcome);
+        found
+    }
+
+    /// Says what the exact tiers have for a question, without counting or keeping anything.
+    pub async fn peek(&self, question: &Question<'_>) -> (&'static str, String) {
+        let now = self.now();
+        let outcome = |is_hit| if is_hit { "hit" } else { "miss" };
+        let key = &question.key.fingerprint;
+        let memory = self.memory.get(key).is_some_and(|entry| question.admits(&entry, now));
+        let store = match self.store.get(key).await {
+            Ok(found) => outcome(found.is_some_and(|entry| question.admits(&entry, now))).to_owned(),
+            Err(error) => error.to_string(),
+        };
+        (outcome(memory), store)
+    }
+
+    /// Loads an entry wherever it lies, and keeps it in memory.
+    async fn load(&self, key: &Fingerprint) -> Result<Option<Arc<Entry>>, StoreError> {
+        match self.memory.get(key) {
+            Some(entry) => Ok(Some(entry)),
+            None => self.load_stored(key).await,
+        }
+    }
+
+    async fn load_stored(&self, key: &Fingerprint) -> Result<Option<Arc<Entry>>, StoreError> {
+        let entry = self.store.get(key).await?.map(Arc::new);
+        if let Some(entry) = &entry {
+            self.memory.insert(Arc::clone(entry));
+        }
+        Ok(entry)
+    }
+
+    /// Takes in an answer: into memory at once, into store and index in a tracked background task.
+    pub fn insert(self: &Arc<Self>, insertion: Insertion) {
+        self.memory.insert(Arc::clone(&insertion.entry));
+        let cache = Arc::clone(self);
+        self.writes.spawn(async move { cache.write(insertion).await });
+    }
+
+    /// Stores first, since the store is the truth, and tells the index after the commit.
+    async fn write(&self, insertion: Insertion) {
+        let Insertion { entry, embedding } = insertion;
+        let tier = self.semantic.as_ref().zip(entry.semantic);
+        let vector = match (&tier, &embedding) {
+            (Some((tier, key)), Some(embedding)) if !embedding.truncated() => {
+                Some(tier.stored_vector(*key, embedding))
+            }
+            _ => None,
+        };
+        let owner = entry.owner_names().owner();
+        let new = NewEntry { entry: Arc::clone(&entry), owner, vector: vector.clone() };
+        if let Err(error) = self.store.put(new).await {
+            self.telemetry.write_failed(error.kind());
+            tracing::warn!(%error, "an answer could not be stored; it stays in memory");
+            return;
+        }
+        let Some((tier, key)) = tier else { return };
+        match (vector, embedding) {
+            (Some(vector), _) => tier.index(point(&entry, vector)).await,
+            // Longer than the model's window: for equal requests only.
+            (None, Some(_)) => {}
+            // The look-up did not get as far as an embedding, so it is made now, without a caller who waits.
+            (None, None) => self.embed_and_index(tier, key, &entry).await,
+        }
+    }
+
+    async fn embed_and_index(&self, tier: &SemanticTier, key: SemanticKey, entry: &Entry) {
+        let Some(prompt) = entry.request.last_prompt() else { return };
+        match tier.embed(prompt, &self.telemetry).await {
+            Ok(embedding) if !embedding.truncated() => {
+                let vector = tier.stored_vector(key, &embedding);
+                match self.store.put_vector(entry.key, vector.clone()).await {
+                    Ok(true) => tier.index(point(entry, vector)).await,
+                    // Removed meanwhile.
+                    Ok(false) => {}
+                    Err(error) => tracing::warn!(%error, "a vector could not be stored"),
+                }
+            }
+            Ok(_) => {}
+            // The indexer finds entries without a vector and makes up for it.
+            Err(error) => tracing::debug!(%error, "an answer was stored without its vector"),
+        }
+    }
+
+    /// Notes which entry a request was answered by, so that feedback can name it. Lossy by design: feedback is rare
+    /// and a request must not wait for it.
+    pub fn remember_request(
+        &self,
+        tenant: &TenantId,
+        request_id: &str,
+        request_key: Fingerprint,
+        entry_key: Option<Fingerprint>,
+    ) {
+        let request = RememberedRequest { request_key, entry_key, at: self.now() };
+        self.store.remember_request(tenant, request_id, request);
+    }
+
+    /// Returns the keys of the request and of the entry that answered it.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn recall_request(
+        &self,
+        tenant: &TenantId,
+        request_id: &str,
+    ) -> Result<Option<(Fingerprint, Option<Fingerprint>)>, StoreError> {
+        let found = self.store.recall_request(tenant, request_id, self.now()).await?;
+        Ok(found.map(|request| (request.request_key, request.entry_key)))
+    }
+
+    /// Forbids two requests ever to answer each other.
+    ///
+    /// # Errors
+    /// The store's; then nothing is blocked.
+    pub async fn block_pair(&self, one: Fingerprint, other: Fingerprint) -> Result<(), StoreError> {
+        self.store.block_pair(one, other).await?;
+        self.blocked.insert(one, other);
+        Ok(())
+    }
+
+    /// Returns an entry, fresh or not.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn entry(&self, key: &Fingerprint) -> Result<Option<Arc<Entry>>, StoreError> {
+        self.load(key).await
+    }
+
+    /// Removes entries from every tier and returns how many there were.
+    ///
+    /// # Errors
+    /// The store's; then the entries are still there.
+    pub async fn remove(&self, keys: &[Fingerprint], reason: &'static str) -> Result<u64, StoreError> {
+        let removed = self.store.remove(keys.to_vec()).await?;
+        self.forget(keys).await;
+        self.telemetry.removed(reason, removed);
+        Ok(removed)
+    }
+
+    /// Removes all entries of a selection and returns how many there were.
+    ///
+    /// # Errors
+    /// The store's; what was removed by then is gone.
+    pub async fn remove_selected(
+        &self,
+        selection: &Selection,
+        reason: &'static str,
+    ) -> Result<u64, StoreError> {
+        let keys = self.store.remove_selected(selection).await?;
+        self.forget(&keys).await;
+        self.telemetry.removed(reason, keys.len() as u64);
+        Ok(keys.len() as u64)
+    }
+
+    /// Takes what is gone from the store out of the tiers that are derived from it.
+    async fn forget(&self, keys: &[Fingerprint]) {
+        for key in keys {
+            self.memory.remove(key);
+        }
+        if let Some(semantic) = &self.semantic {
+            semantic.forget(keys).await;
+        }
+    }
+
+    /// Returns the truth behind the tiers.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Returns the semantic tier, unless its model is missing.
+    pub fn semantic(&self) -> Option<&SemanticTier> {
+        self.semantic.as_ref()
+    }
+
+    /// Returns entries and bytes of the memory tier.
+    pub fn memory_holds(&self) -> (u64, u64) {
+        self.memory.holds()
+    }
+}
+
+fn point(entry: &Entry, vector: StoredVector) -> Point {
+    Point {
+        key: entry.key,
+        vector: vector.vector.to_vec(),
+        partition: vector.partition,
+        owner: entry.owner_names().owner().to_string().into(),
+        expires_at_ms: Some(entry.expires_at.0),
+    }
+}
+
+fn millis_since(began: Instant) -> f64 {
+    began.elapsed().as_secs_f64() * 1e3
+}

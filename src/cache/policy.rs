@@ -1,0 +1,303 @@
+//! May this request read the cache, and may its answer be written?
+//!
+//! Pure rules. What they refuse is counted under the word that [`Skip::name`] gives, and shown by `explain`.
+
+use std::time::Duration;
+
+use crate::chat::{ChatRequest, ChatResponse, Choice, Directives, FinishReason, OutputFormat};
+use crate::config::{CacheConfig, CacheMode};
+use crate::quality;
+
+/// What a request may do with the cache.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Policy {
+    /// How much of the cache may be read.
+    pub read: CacheMode,
+    /// Whether the answer may be written, as far as the request tells.
+    pub write: Result<(), Skip>,
+    /// Whether the prompt asks about now: its answer is for equal requests only, and not for long.
+    pub is_volatile: bool,
+    /// Whether the answer may later serve requests that are only similar.
+    pub is_semantic: bool,
+    /// How long the answer stays fresh.
+    pub ttl: Duration,
+}
+
+/// Why an answer is not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Skip {
+    /// The cache was left alone altogether.
+    Bypass,
+    /// The caller said `no-store`.
+    NoStore,
+    /// The scope is `user`, and the request names none.
+    NoUser,
+    /// Hotter than `max_temperature`.
+    Temperature,
+    /// Nobody said why the answer ended, or a choice is missing.
+    Unfinished,
+    /// Cut at the output limit.
+    Length,
+    ContentFilter,
+    /// Ended for a reason we do not know.
+    UnknownFinish,
+    Refusal,
+    Empty,
+    /// Calls tools, which have effects; a route may allow it.
+    ToolCalls,
+    /// Cites what was found on the web a moment ago.
+    Citations,
+    /// JSON was asked for, and this is none.
+    InvalidJson,
+}
+
+impl Skip {
+    /// Returns the metric label.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bypass => "bypass",
+            Self::NoStore => "no_store",
+            Self::NoUser => "no_user",
+            Self::Temperature => "temperature",
+            Self::Unfinished => "unfinished",
+            Self::Length => "length",
+            Self::ContentFilter => "content_filter",
+            Self::UnknownFinish => "unknown_finish",
+            Self::Refusal => "refusal",
+            Self::Empty => "empty",
+            Self::ToolCalls => "tool_calls",
+            Self::Citations => "citations",
+            Self::InvalidJson => "invalid_json",
+        }
+    }
+}
+
+impl Policy {
+    /// Judges a request under its route's settings. `has_user` says whether the user that the scope asks for is named.
+    pub fn of_request(
+        request: &ChatRequest,
+        directives: &Directives,
+        settings: &CacheConfig,
+        has_user: bool,
+        is_volatile: bool,
+    ) -> Self {
+        let mode = settings.mode.min(directives.mode);
+        let is_hot = match (request.sampling.temperature, settings.max_temperature) {
+            (Some(asked), Some(highest)) => asked > highest,
+            _ => false,
+        };
+        let write = if mode == CacheMode::Off || directives.is_bypass() {
+            Err(Skip::Bypass)
+        } else if !has_user {
+            Err(Skip::NoUser)
+        } else if is_hot {
+            Err(Skip::Temperature)
+        } else if directives.no_store {
+            Err(Skip::NoStore)
+        } else {
+            Ok(())
+        };
+        let is_semantic = mode == CacheMode::Semantic && !is_volatile && request.last_prompt().is_some();
+        let read = match write {
+            Err(Skip::Bypass | Skip::NoUser | Skip::Temperature) => CacheMode::Off,
+            _ if directives.no_cache => CacheMode::Off,
+            _ if is_semantic => CacheMode::Semantic,
+            _ => CacheMode::Exact,
+        };
+        let longest = Duration::from_secs(settings.volatile_ttl_seconds);
+        let ttl = directives.ttl.unwrap_or(Duration::from_secs(settings.ttl_seconds));
+        let ttl = if is_volatile { ttl.min(longest) } else { ttl };
+        Self { read, write, is_volatile, is_semantic, ttl }
+    }
+
+    /// Returns whether the cache takes no part at all: `cache-status: refrain; fwd=bypass`.
+    pub fn is_bypass(&self) -> bool {
+        matches!(self.write, Err(Skip::Bypass | Skip::NoUser | Skip::Temperature))
+    }
+}
+
+/// Judges an answer: only one that ended cleanly, in every choice, is worth keeping.
+///
+/// # Errors
+/// The first reason not to keep it.
+pub fn judge_answer(
+    request: &ChatRequest,
+    answer: &ChatResponse,
+    settings: &CacheConfig,
+) -> Result<(), Skip> {
+    if answer.choices.len() < request.choices() as usize {
+        return Err(Skip::Unfinished);
+    }
+    answer.choices.iter().try_for_each(|choice| judge_choice(request, choice, settings))
+}
+
+fn judge_choice(request: &ChatRequest, choice: &Choice, settings: &CacheConfig) -> Result<(), Skip> {
+    let calls_tools = !choice.tool_calls.is_empty() || choice.finish == Some(FinishReason::ToolCalls);
+    match &choice.finish {
+        None => return Err(Skip::Unfinished),
+        Some(FinishReason::Length) => return Err(Skip::Length),
+        Some(FinishReason::ContentFilter) => return Err(Skip::ContentFilter),
+        Some(FinishReason::Other(_)) => return Err(Skip::UnknownFinish),
+        Some(FinishReason::Stop | FinishReason::ToolCalls) => {}
+    }
+    if choice.refusal.as_deref().is_some_and(|refusal| !refusal.is_empty()) {
+        return Err(Skip::Refusal);
+    }
+    let cites =
+        choice.unknown.get("annotations").and_then(|value| value.as_array()).is_some_and(|a| !a.is_empty());
+    if cites {
+        return Err(Skip::Citations);
+    }
+    if calls_tools {
+        return if settings.store_tool_calls { Ok(()) } else { Err(Skip::ToolCalls) };
+    }
+    let text = choice.text.as_deref().unwrap_or("");
+    if text.trim().is_empty() {
+        return Err(Skip::Empty);
+    }
+    match request.output_format {
+        OutputFormat::Text | OutputFormat::Other(_) => {
+            if quality::is_refusal(text) {
+                return Err(Skip::Refusal);
+            }
+        }
+        OutputFormat::JsonObject | OutputFormat::JsonSchema(_) => {
+            if !quality::is_json(text) {
+                return Err(Skip::InvalidJson);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Returns whether an answer that may be stored may also serve requests that are only similar: never one that calls
+/// tools, since what it does belongs to one request.
+pub fn shares_with_similar(answer: &ChatResponse) -> bool {
+    answer.choices.iter().all(|choice| choice.tool_calls.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::{TenantId, ToolCall};
+    use serde_json::{Map, json};
+
+    fn directives() -> Directives {
+        Directives::of(TenantId::new("t"))
+    }
+
+    fn policy(directives: &Directives, settings: &CacheConfig) -> Policy {
+        Policy::of_request(&ChatRequest::from_prompt("q"), directives, settings, true, false)
+    }
+
+    fn answer(choice: Choice) -> ChatResponse {
+        ChatResponse {
+            id: "1".into(),
+            created: 0,
+            model: "m".into(),
+            choices: vec![choice],
+            usage: None,
+            unknown: Map::new(),
+        }
+    }
+
+    fn choice(text: &str, finish: Option<FinishReason>) -> Choice {
+        Choice { text: Some(text.into()), finish, ..Choice::default() }
+    }
+
+    fn skip(choice: Choice) -> Result<(), Skip> {
+        judge_answer(&ChatRequest::from_prompt("q"), &answer(choice), &CacheConfig::default())
+    }
+
+    #[test]
+    fn by_default_everything_is_read_and_written() {
+        let policy = policy(&directives(), &CacheConfig::default());
+        assert_eq!((policy.read, policy.write), (CacheMode::Semantic, Ok(())));
+        assert_eq!(policy.ttl, Duration::from_hours(24));
+    }
+
+    #[test]
+    fn a_request_may_only_narrow_what_is_configured() {
+        let exact = CacheConfig { mode: CacheMode::Exact, ..CacheConfig::default() };
+        assert_eq!(policy(&directives(), &exact).read, CacheMode::Exact);
+        let off = Directives { mode: CacheMode::Off, ..directives() };
+        assert!(policy(&off, &exact).is_bypass());
+    }
+
+    #[test]
+    fn no_cache_writes_and_no_store_reads_and_both_bypass() {
+        let settings = CacheConfig::default();
+        let refresh = policy(&Directives { no_cache: true, ..directives() }, &settings);
+        assert_eq!((refresh.read, refresh.write), (CacheMode::Off, Ok(())));
+        assert!(!refresh.is_bypass());
+        let read_only = policy(&Directives { no_store: true, ..directives() }, &settings);
+        assert_eq!((read_only.read, read_only.write), (CacheMode::Semantic, Err(Skip::NoStore)));
+        let both = policy(&Directives { no_cache: true, no_store: true, ..directives() }, &settings);
+        assert!(both.is_bypass());
+    }
+
+    #[test]
+    fn a_volatile_prompt_is_exact_only_and_short_lived() {
+        let settings = CacheConfig::default();
+        let request = ChatRequest::from_prompt("what is the weather today");
+        let volatile = Policy::of_request(&request, &directives(), &settings, true, true);
+        assert_eq!(volatile.read, CacheMode::Exact);
+        assert!(!volatile.is_semantic);
+        assert_eq!(volatile.ttl, Duration::from_secs(300));
+        let asked = Directives { ttl: Some(Duration::from_secs(10)), ..directives() };
+        assert_eq!(Policy::of_request(&request, &asked, &settings, true, true).ttl, Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_hot_request_and_one_without_its_user_leave_the_cache_alone() {
+        let settings = CacheConfig { max_temperature: Some(0.5), ..CacheConfig::default() };
+        let mut request = ChatRequest::from_prompt("q");
+        request.sampling.temperature = Some(0.6);
+        let hot = Policy::of_request(&request, &directives(), &settings, true, false);
+        assert_eq!(hot.write, Err(Skip::Temperature));
+        let nobody = Policy::of_request(&request, &directives(), &CacheConfig::default(), false, false);
+        assert!(nobody.is_bypass());
+    }
+
+    #[test]
+    fn only_an_answer_that_ended_cleanly_is_kept() {
+        assert_eq!(skip(choice("fine", Some(FinishReason::Stop))), Ok(()));
+        assert_eq!(skip(choice("cut", Some(FinishReason::Length))), Err(Skip::Length));
+        assert_eq!(skip(choice("x", Some(FinishReason::ContentFilter))), Err(Skip::ContentFilter));
+        assert_eq!(skip(choice("x", Some(FinishReason::Other("error".into())))), Err(Skip::UnknownFinish));
+        assert_eq!(skip(choice("x", None)), Err(Skip::Unfinished));
+        assert_eq!(skip(choice(" \n", Some(FinishReason::Stop))), Err(Skip::Empty));
+        let refused = Choice { refusal: Some("no".into()), ..choice("", Some(FinishReason::Stop)) };
+        assert_eq!(skip(refused), Err(Skip::Refusal));
+        let sorry = "I'm sorry, but I can't help with that.";
+        assert_eq!(skip(choice(sorry, Some(FinishReason::Stop))), Err(Skip::Refusal));
+        let mut cited = choice("x", Some(FinishReason::Stop));
+        cited.unknown.insert("annotations".into(), json!([{"type": "url_citation"}]));
+        assert_eq!(skip(cited), Err(Skip::Citations));
+    }
+
+    #[test]
+    fn tool_calls_are_kept_only_where_a_route_says_so_and_never_shared() {
+        let mut calls = choice("", Some(FinishReason::ToolCalls));
+        calls.tool_calls = vec![ToolCall::default()];
+        assert_eq!(skip(calls.clone()), Err(Skip::ToolCalls));
+        let settings = CacheConfig { store_tool_calls: true, ..CacheConfig::default() };
+        let answer = answer(calls);
+        assert_eq!(judge_answer(&ChatRequest::from_prompt("q"), &answer, &settings), Ok(()));
+        assert!(!shares_with_similar(&answer));
+    }
+
+    #[test]
+    fn json_that_was_asked_for_must_parse_and_every_choice_must_be_there() {
+        let mut request = ChatRequest::from_prompt("q");
+        request.output_format = OutputFormat::JsonObject;
+        let judged = |text: &str, request: &ChatRequest| {
+            judge_answer(request, &answer(choice(text, Some(FinishReason::Stop))), &CacheConfig::default())
+        };
+        assert_eq!(judged("{\"a\": 1}", &request), Ok(()));
+        assert_eq!(judged("{\"a\": ", &request), Err(Skip::InvalidJson));
+        let mut two = ChatRequest::from_prompt("q");
+        two.sampling.n = Some(2);
+        assert_eq!(judged("one", &two), Err(Skip::Unfinished));
+    }
+}

@@ -1,0 +1,343 @@
+//! The third tier: entries whose prompt is near, and that a second look agrees to.
+//!
+//! Embedding, search and decision share one budget of time, after which the request goes on without them. The index
+//! only points; the entry it points to is loaded and checked like any other.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::decision::{self, Decision, Explained, Layer, Layers, Pair, Settings};
+use super::guards::{Analysed, Scripts, Side};
+use super::{Cache, Hit, Lookup, Miss, Question, millis_since};
+use crate::chat::{Entry, Fingerprint, SemanticKey, Tier, Timing};
+use crate::config::{GuardName, SemanticConfig};
+use crate::embed::{EmbedError, Embedder, Embedding};
+use crate::index::{Neighbour, Point, Search, VectorIndex, Within};
+use crate::store::StoredVector;
+use crate::telemetry::Telemetry;
+
+/// Embedder and index, and what belongs to the model.
+pub struct SemanticTier {
+    embedder: Arc<dyn Embedder>,
+    index: Arc<dyn VectorIndex>,
+    model: ModelLimits,
+}
+
+/// What is known of the embedding model.
+#[derive(Clone, Debug)]
+pub struct ModelLimits {
+    /// The lowest cosine similarity that is served where nothing else is configured.
+    pub similarity_threshold: f32,
+    /// The scripts it was trained on; `None` for a multilingual model.
+    pub scripts: Option<Scripts>,
+    /// The languages it was trained on, such as `en`; `None` for a multilingual model.
+    pub languages: Option<Vec<String>>,
+}
+
+/// Neighbours below this similarity are not even looked at; they are only counted as the best that was there.
+const SIMILARITY_FLOOR: f32 = 0.5;
+
+/// One neighbour, judged by every layer, for `explain`.
+#[derive(Clone)]
+pub struct Judged {
+    pub entry: Arc<Entry>,
+    pub similarity: f32,
+    pub layers: Vec<Explained>,
+    /// What speaks against it besides the layers: each with its word.
+    pub objections: Vec<(&'static str, String)>,
+    /// Whether it is the one that would answer.
+    pub is_served: bool,
+}
+
+impl SemanticTier {
+    /// Puts the parts together.
+    pub fn new(embedder: Arc<dyn Embedder>, index: Arc<dyn VectorIndex>, model: ModelLimits) -> Self {
+        Self { embedder, index, model }
+    }
+
+    /// Looks for a near entry within the budget.
+    pub(super) async fn look_up(
+        &self,
+        cache: &Cache,
+        question: &Question<'_>,
+        key: SemanticKey,
+        prompt: &str,
+        timing: &mut Timing,
+    ) -> Lookup {
+        let budget = Duration::from_millis(question.settings.budget_ms);
+        let mut embedding = None;
+        let search = self.search_and_decide(cache, question, key, prompt, timing, &mut embedding);
+        let (hit, outcome) = match tokio::time::timeout(budget, search).await {
+            Ok(Ok(Some(hit))) => (Some(hit), "hit"),
+            Ok(Ok(None)) => (None, "miss"),
+            Ok(Err(Broken(reason))) => {
+                tracing::warn!(reason, "the semantic tier failed, which is a miss");
+                (None, "error")
+            }
+            Err(_) => (None, "timeout"),
+        };
+        cache.telemetry.lookup("semantic", outcome);
+        hit.map_or_else(|| Lookup::Miss(Miss { embedding }), Lookup::Hit)
+    }
+
+    async fn search_and_decide(
+        &self,
+        cache: &Cache,
+        question: &Question<'_>,
+        key: SemanticKey,
+        prompt: &str,
+        timing: &mut Timing,
+        embedding_out: &mut Option<Embedding>,
+    ) -> Result<Option<Hit>, Broken> {
+        let began = Instant::now();
+        let embedding = self.embed(prompt, &cache.telemetry).await?;
+        timing.embed = Some(millis_since(began));
+        let embedding = embedding_out.insert(embedding);
+        // Its vector speaks for the beginning only, and different prompts begin alike.
+        if embedding.truncated() {
+            cache.telemetry.rejected(Layer::Window.name());
+            return Ok(None);
+        }
+        let began = Instant::now();
+        let neighbours = self.neighbours(cache, question, key, embedding).await?;
+        timing.search = Some(millis_since(began));
+        cache.telemetry.searched(began.elapsed().as_secs_f64());
+        let Some(best) = neighbours.first() else { return Ok(None) };
+        cache.telemetry.similarity(best.similarity);
+
+        let settings = self.settings(question);
+        let asked = Analysed::new(prompt);
+        for neighbour in neighbours {
+            if neighbour.similarity < settings.similarity_threshold {
+                cache.telemetry.rejected(Layer::Threshold.name());
+                break;
+            }
+            let Some(entry) = self.follow(cache, question, neighbour).await? else { continue };
+            if cache.blocked.contains(question.key.fingerprint, entry.key) {
+                cache.telemetry.rejected("blocked");
+                continue;
+            }
+            let stored = Analysed::new(entry.request.last_prompt().unwrap_or(""));
+            let pair = pair(&asked, embedding, &stored, neighbour.similarity);
+            match decision::decide(&pair, &settings) {
+                Decision::Serve => {
+                    let similarity = Some(neighbour.similarity);
+                    return Ok(Some(Hit { entry, tier: Tier::Semantic, similarity }));
+                }
+                Decision::Refuse(refusal) => cache.telemetry.rejected(refusal.layer.name()),
+            }
+        }
+        Ok(None)
+    }
+
+    async fn neighbours(
+        &self,
+        cache: &Cache,
+        question: &Question<'_>,
+        key: SemanticKey,
+        embedding: &Embedding,
+    ) -> Result<Vec<Neighbour>, Broken> {
+        let search = Search {
+            vector: embedding.vector(),
+            within: Within::Partition(key.partition(self.embedder.version().as_str())),
+            now_ms: cache.now().0,
+            limit: question.settings.candidates,
+            similarity_min: SIMILARITY_FLOOR,
+        };
+        Ok(self.index.search(search).await?)
+    }
+
+    /// Loads the entry a neighbour points to, and checks that it is what the index took it for.
+    async fn follow(
+        &self,
+        cache: &Cache,
+        question: &Question<'_>,
+        neighbour: Neighbour,
+    ) -> Result<Option<Arc<Entry>>, Broken> {
+        let Some(entry) = cache.load(&neighbour.key).await? else {
+            // The entry is gone, so its point goes too.
+            self.forget(&[neighbour.key]).await;
+            return Ok(None);
+        };
+        let is_of_partition = entry.semantic == question.key.semantic;
+        let may_answer = is_of_partition && question.admits(&entry, cache.now());
+        Ok(may_answer.then_some(entry))
+    }
+
+    fn settings(&self, question: &Question<'_>) -> Settings {
+        let SemanticConfig { similarity_threshold, guards, .. } = question.settings;
+        let configured = similarity_threshold.unwrap_or(self.model.similarity_threshold);
+        let layers = GuardName::ALL
+            .into_iter()
+            .filter(|guard| !guards.contains(guard))
+            .fold(Layers::ALL, |layers, guard| layers.without(layer_of(guard)));
+        Settings {
+            similarity_threshold: question.threshold.map_or(configured, |asked| asked.max(configured)),
+            layers,
+            scripts: self.model.scripts.clone(),
+            languages: self.model.languages.clone(),
+        }
+    }
+
+    /// Judges the nearest entries by every layer, changing nothing. No budget: a person waits, not a request.
+    ///
+    /// # Errors
+    /// What broke, in words.
+    pub async fn judge(&self, cache: &Cache, question: &Question<'_>) -> Result<Vec<Judged>, String> {
+        let (Some(key), Some(prompt)) = (question.key.semantic, question.request.last_prompt()) else {
+            return Ok(Vec::new());
+        };
+        self.judge_neighbours(cache, question, key, prompt).await.map_err(|Broken(reason)| reason)
+    }
+
+    async fn judge_neighbours(
+        &self,
+        cache: &Cache,
+        question: &Question<'_>,
+        key: SemanticKey,
+        prompt: &str,
+    ) -> Result<Vec<Judged>, Broken> {
+        let embedding = self.embed(prompt, &cache.telemetry).await?;
+        let settings = self.settings(question);
+        let asked = Analysed::new(prompt);
+        let mut judged: Vec<Judged> = Vec::new();
+        for neighbour in self.neighbours(cache, question, key, &embedding).await? {
+            let Some(entry) = cache.load(&neighbour.key).await? else { continue };
+            let stored = Analysed::new(entry.request.last_prompt().unwrap_or(""));
+            let pair = pair(&asked, &embedding, &stored, neighbour.similarity);
+            let objections = objections(cache, question, &entry);
+            let passes = matches!(decision::decide(&pair, &settings), Decision::Serve);
+            let is_first = !judged.iter().any(|earlier| earlier.is_served);
+            judged.push(Judged {
+                layers: decision::verdicts(&pair, &settings),
+                similarity: neighbour.similarity,
+                is_served: passes && is_first && objections.is_empty(),
+                objections,
+                entry,
+            });
+        }
+        Ok(judged)
+    }
+
+    /// Returns the nearest entry of the same owner outside the partition, to explain what sets the two apart. It is
+    /// never served.
+    ///
+    /// # Errors
+    /// What broke, in words.
+    pub async fn nearest_stranger(
+        &self,
+        cache: &Cache,
+        question: &Question<'_>,
+    ) -> Result<Option<(Arc<Entry>, f32)>, String> {
+        let Some(prompt) = question.request.last_prompt() else { return Ok(None) };
+        self.nearest_outside(cache, question, prompt).await.map_err(|Broken(reason)| reason)
+    }
+
+    async fn nearest_outside(
+        &self,
+        cache: &Cache,
+        question: &Question<'_>,
+        prompt: &str,
+    ) -> Result<Option<(Arc<Entry>, f32)>, Broken> {
+        let embedding = self.embed(prompt, &cache.telemetry).await?;
+        let owner = question.key.owner.to_string();
+        let search = Search {
+            vector: embedding.vector(),
+            within: Within::Owner(&owner),
+            now_ms: cache.now().0,
+            limit: question.settings.candidates.max(20),
+            similarity_min: SIMILARITY_FLOOR,
+        };
+        for neighbour in self.index.search(search).await? {
+            let Some(entry) = cache.load(&neighbour.key).await? else { continue };
+            let is_outside = entry.semantic != question.key.semantic;
+            if is_outside && entry.owner_names().owner() == question.key.owner {
+                return Ok(Some((entry, neighbour.similarity)));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(super) async fn embed(&self, prompt: &str, telemetry: &Telemetry) -> Result<Embedding, EmbedError> {
+        let began = Instant::now();
+        let embedding = self.embedder.embed(prompt).await?;
+        telemetry.embedded(began.elapsed().as_secs_f64());
+        Ok(embedding)
+    }
+
+    /// Returns the row that the store keeps of an embedding.
+    pub(super) fn stored_vector(&self, key: SemanticKey, embedding: &Embedding) -> StoredVector {
+        let version = self.embedder.version().as_str();
+        StoredVector {
+            embedder: version.into(),
+            partition: key.partition(version),
+            vector: Arc::clone(embedding.vector()),
+        }
+    }
+
+    /// Writes a point. A failure is no loss: the indexer finds out and fills the index from the store.
+    pub(super) async fn index(&self, point: Point) {
+        if let Err(error) = self.index.upsert(vec![point]).await {
+            tracing::debug!(%error, "a point was not written; the indexer will repair it");
+        }
+    }
+
+    /// Removes points. A failure is no harm: a point without an entry never answers.
+    pub(super) async fn forget(&self, keys: &[Fingerprint]) {
+        if let Err(error) = self.index.remove(keys).await {
+            tracing::debug!(%error, "points were not removed; they lead nowhere");
+        }
+    }
+
+    /// Returns the embedder.
+    pub fn embedder(&self) -> &Arc<dyn Embedder> {
+        &self.embedder
+    }
+
+    /// Returns the index.
+    pub fn vector_index(&self) -> &Arc<dyn VectorIndex> {
+        &self.index
+    }
+}
+
+/// Says what speaks against an entry before any layer is asked.
+fn objections(cache: &Cache, question: &Question<'_>, entry: &Entry) -> Vec<(&'static str, String)> {
+    let mut objections = Vec::new();
+    if cache.blocked.contains(question.key.fingerprint, entry.key) {
+        objections.push(("blocked", "somebody said that this pair must never match".to_owned()));
+    }
+    if !entry.serves_limit(question.limit()) {
+        objections.push(("limit", "the answer is longer than the request's output limit".to_owned()));
+    }
+    if !question.accepts.admits(entry, cache.now()) {
+        objections.push(("freshness", "it is older than the request accepts".to_owned()));
+    }
+    objections
+}
+
+/// What broke; the reason carries no prompt.
+struct Broken(String);
+
+impl<E: std::error::Error> From<E> for Broken {
+    fn from(error: E) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Stored vectors always speak for the whole prompt: longer ones are kept for equal requests only.
+fn pair<'a>(asked: &'a Analysed, embedding: &Embedding, stored: &'a Analysed, similarity: f32) -> Pair<'a> {
+    Pair {
+        asked: Side { prompt: asked, tokens: embedding.tokens(), truncated: embedding.truncated() },
+        stored: Side { prompt: stored, tokens: embedding.tokens(), truncated: false },
+        similarity,
+    }
+}
+
+const fn layer_of(guard: GuardName) -> Layer {
+    match guard {
+        GuardName::Payload => Layer::Payload,
+        GuardName::Numbers => Layer::Numbers,
+        GuardName::Negation => Layer::Negation,
+        GuardName::Code => Layer::Code,
+    }
+}

@@ -1,0 +1,97 @@
+//! Housekeeping: hits are written down, entries too old to be of use go, and the store stays within its capacity.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::Cache;
+use crate::chat::Fingerprint;
+use crate::store::StoreError;
+
+/// The housekeeper.
+pub struct Sweeper {
+    cache: Arc<Cache>,
+    shutdown: CancellationToken,
+    /// How long an expired entry is kept for the time when no provider answers.
+    keep_stale_for: Duration,
+    store_capacity_bytes: u64,
+}
+
+/// How often hits are written down and gauges are set.
+const PULSE: Duration = Duration::from_secs(5);
+/// How many pulses pass between sweeps.
+const PULSES_PER_SWEEP: u32 = 12;
+
+impl Sweeper {
+    /// Returns the housekeeper of this cache.
+    pub fn new(
+        cache: Arc<Cache>,
+        shutdown: CancellationToken,
+        keep_stale_for: Duration,
+        store_capacity_bytes: u64,
+    ) -> Self {
+        Self { cache, shutdown, keep_stale_for, store_capacity_bytes }
+    }
+
+    /// Works until shutdown, and then writes down the last hits.
+    pub async fn run(self) {
+        let work = async {
+            let mut pulses = tokio::time::interval(PULSE);
+            pulses.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            for pulse in 0_u32.. {
+                pulses.tick().await;
+                self.write_hits().await;
+                self.measure();
+                if pulse % PULSES_PER_SWEEP == 0
+                    && let Err(error) = self.sweep().await
+                {
+                    tracing::warn!(%error, "expired entries could not be swept");
+                }
+            }
+        };
+        tokio::select! {
+            () = work => {}
+            () = self.shutdown.cancelled() => {}
+        }
+        self.write_hits().await;
+    }
+
+    /// Removes what is too old and, where the store is too full, what saves least.
+    ///
+    /// # Errors
+    /// The store's; the next sweep goes on from there.
+    pub async fn sweep(&self) -> Result<(), StoreError> {
+        let store = self.cache.store();
+        let expired = store.sweep(self.cache.now(), self.keep_stale_for).await?;
+        self.drop_everywhere(&expired, "expired").await;
+        let evicted = store.evict(self.store_capacity_bytes, self.cache.now()).await?;
+        self.drop_everywhere(&evicted, "evicted").await;
+        let stats = store.stats().await?;
+        self.cache.telemetry.holds("store", stats.entries, stats.bytes);
+        Ok(())
+    }
+
+    async fn drop_everywhere(&self, keys: &[Fingerprint], reason: &'static str) {
+        if !keys.is_empty() {
+            self.cache.forget(keys).await;
+            self.cache.telemetry.removed(reason, keys.len() as u64);
+        }
+    }
+
+    async fn write_hits(&self) {
+        let hits = self.cache.hits.take();
+        if !hits.is_empty()
+            && let Err(error) = self.cache.store().touch(hits).await
+        {
+            tracing::warn!(%error, "hits could not be written down");
+        }
+    }
+
+    fn measure(&self) {
+        let telemetry = &self.cache.telemetry;
+        let (entries, bytes) = self.cache.memory_holds();
+        telemetry.holds("memory", entries, bytes);
+        telemetry.fold();
+    }
+}

@@ -1,0 +1,232 @@
+//! How are many callers served by a few instances?
+
+use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::oneshot;
+
+use super::catalog::{Catalog, Model};
+use super::instance::Opener;
+use super::queue::{Job, Queue};
+use super::{EmbedError, Embedder, EmbedderVersion, Embedding, LoadError, runtime};
+
+/// What a pool is made of.
+#[derive(Clone, Debug)]
+pub struct PoolOptions {
+    /// The model of every instance.
+    pub model: Model,
+    /// The folder that `make models` fills; it also holds the folder of fastembed's hub.
+    pub models_dir: PathBuf,
+    /// How many instances, hence texts at a time. Each takes a thread and, with the default model, about 35 MB.
+    pub threads: NonZeroUsize,
+    /// How many texts may wait for an instance; one more is refused.
+    pub queue: NonZeroUsize,
+}
+
+/// Instances of one model, each on its own thread, all fed by one bounded queue.
+///
+/// Dropping it refuses whoever waits, lets the runs that have begun finish, and joins the threads.
+pub struct Pool {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+    version: EmbedderVersion,
+    dimension: usize,
+}
+
+impl Pool {
+    /// Loads ONNX Runtime and opens all instances; blocks until they are ready.
+    ///
+    /// # Errors
+    /// [`LoadError`], which says what to mend. Nothing is left running then.
+    pub fn start(options: PoolOptions) -> Result<Self, LoadError> {
+        let library = Catalog::built_in().runtime_library(&options.models_dir)?;
+        let environment = runtime::load(&library)?;
+        let opener = Arc::new(Opener::new(options.model, &options.models_dir, environment));
+        let open = {
+            let opener = Arc::clone(&opener);
+            move || {
+                let mut instance = opener.open()?;
+                Ok(Box::new(move |text: &str| instance.embed(text)) as Run)
+            }
+        };
+        let (shared, threads) = spawn(Arc::new(open), options.threads, options.queue)?;
+        let (version, dimension) = (opener.version()?, opener.dimension()?);
+        Ok(Self { shared, threads, version, dimension })
+    }
+
+    /// Returns how many texts wait for an instance.
+    pub fn queue_depth(&self) -> usize {
+        self.shared.queue.depth()
+    }
+
+    /// Returns how often an instance panicked and had to be opened anew.
+    pub fn restarts(&self) -> u64 {
+        self.shared.restarts.load(Ordering::Relaxed)
+    }
+}
+
+#[async_trait]
+impl Embedder for Pool {
+    async fn embed(&self, text: &str) -> Result<Embedding, EmbedError> {
+        self.shared.embed(text).await
+    }
+
+    fn version(&self) -> &EmbedderVersion {
+        &self.version
+    }
+
+    fn dimension(&self) -> usize {
+        self.dimension
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        stop(&self.shared, &mut self.threads);
+    }
+}
+
+/// An opened instance. It stays on the thread that opened it.
+type Run = Box<dyn FnMut(&str) -> Result<Embedding, EmbedError>>;
+
+/// Opens an instance on the thread that will use it.
+type Open = dyn Fn() -> Result<Run, LoadError> + Send + Sync;
+
+struct Shared {
+    queue: Queue,
+    /// Instances that can take a text, or will when their run is over.
+    alive: AtomicUsize,
+    restarts: AtomicU64,
+    /// Held while an instance is opened, so that no two hold a whole model file at the same time.
+    opening: Mutex<()>,
+}
+
+impl Shared {
+    async fn embed(&self, text: &str) -> Result<Embedding, EmbedError> {
+        if self.alive.load(Ordering::Relaxed) == 0 {
+            return Err(EmbedError::Unavailable);
+        }
+        let (reply, answer) = oneshot::channel();
+        self.queue.push(Job { text: text.to_owned(), reply })?;
+        answer.await.unwrap_or(Err(EmbedError::Unavailable))
+    }
+
+    fn open(&self, open: &Open) -> Result<Run, LoadError> {
+        let _alone = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        open()
+    }
+}
+
+fn spawn(
+    open: Arc<Open>,
+    threads: NonZeroUsize,
+    queue: NonZeroUsize,
+) -> Result<(Arc<Shared>, Vec<JoinHandle<()>>), LoadError> {
+    let shared = Arc::new(Shared {
+        queue: Queue::new(queue),
+        alive: AtomicUsize::new(threads.get()),
+        restarts: AtomicU64::new(0),
+        opening: Mutex::new(()),
+    });
+    let (ready, opened) = mpsc::channel();
+    let mut running = Vec::with_capacity(threads.get());
+    let spawned = (0..threads.get()).try_for_each(|number| {
+        let (shared, open, ready) = (Arc::clone(&shared), Arc::clone(&open), ready.clone());
+        let thread = std::thread::Builder::new().name(format!("embed-{number}"));
+        let thread = thread.spawn(move || match shared.open(&*open) {
+            Ok(run) => {
+                // Nobody listens any more when another instance has failed; then the queue is closed, too.
+                drop(ready.send(Ok(())));
+                // Whoever waits for all instances waits for all senders to be gone.
+                drop(ready);
+                serve(&shared, &*open, run);
+            }
+            Err(error) => drop(ready.send(Err(error))),
+        });
+        running.push(thread.map_err(LoadError::Thread)?);
+        Ok(())
+    });
+    drop(ready);
+    let outcome = spawned.and_then(|()| opened.iter().collect::<Result<Vec<()>, LoadError>>());
+    match outcome {
+        Ok(ready) if ready.len() == threads.get() => Ok((shared, running)),
+        Ok(_) => {
+            stop(&shared, &mut running);
+            Err(LoadError::Thread(std::io::Error::other("it panicked while it opened its model")))
+        }
+        Err(error) => {
+            stop(&shared, &mut running);
+            Err(error)
+        }
+    }
+}
+
+fn stop(shared: &Shared, threads: &mut Vec<JoinHandle<()>>) {
+    shared.queue.close();
+    for thread in threads.drain(..) {
+        // A panic outside of a run has been printed by the panic hook; there is nobody left to tell.
+        drop(thread.join());
+    }
+}
+
+/// Serves texts until the queue is closed.
+fn serve(shared: &Shared, open: &Open, mut run: Run) {
+    let mut pause = PAUSE_FIRST;
+    while let Some(job) = shared.queue.pop() {
+        match catch_unwind(AssertUnwindSafe(|| run(&job.text))) {
+            Ok(outcome) => {
+                pause = PAUSE_FIRST;
+                // The caller may have left during the run.
+                drop(job.reply.send(outcome));
+            }
+            Err(_) => {
+                // The panic's own message may quote the text, so it goes no further than the panic hook.
+                let reason = "the embedding instance panicked and is being opened anew".to_owned();
+                drop(job.reply.send(Err(EmbedError::Failed { reason })));
+                shared.restarts.fetch_add(1, Ordering::Relaxed);
+                shared.alive.fetch_sub(1, Ordering::Relaxed);
+                drop(run);
+                match reopen(shared, open, &mut pause) {
+                    Some(reopened) => run = reopened,
+                    None => return,
+                }
+                shared.alive.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// Pause before an instance is opened again after a panic; doubled up to [`PAUSE_MAX`] until a run succeeds, so that
+/// a text which always panics costs no more than it must.
+const PAUSE_FIRST: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// Opens an instance again, however often it takes; `None` once the queue is closed.
+fn reopen(shared: &Shared, open: &Open, pause: &mut Duration) -> Option<Run> {
+    loop {
+        tracing::warn!(
+            embed.pause_ms = pause.as_millis(),
+            "an embedding instance stopped and will be opened anew"
+        );
+        if !shared.queue.pause(*pause) {
+            return None;
+        }
+        *pause = (*pause * 2).min(PAUSE_MAX);
+        match catch_unwind(AssertUnwindSafe(|| shared.open(open))) {
+            Ok(Ok(run)) => return Some(run),
+            Ok(Err(error)) => tracing::warn!(%error, "an embedding instance could not be opened"),
+            Err(_) => tracing::warn!("opening an embedding instance panicked"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+}

@@ -1,0 +1,159 @@
+//! Who waits for an instance, and how many may?
+
+use std::collections::VecDeque;
+use std::num::NonZeroUsize;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::{EmbedError, Embedding};
+
+/// A text and the caller who waits for its vector.
+pub(super) struct Job {
+    pub text: String,
+    pub reply: oneshot::Sender<Result<Embedding, EmbedError>>,
+}
+
+/// Texts in the order they came, between async callers and the instances' threads.
+///
+/// Pushing never blocks, popping does; that is why this is not one of tokio's channels.
+pub(super) struct Queue {
+    capacity: NonZeroUsize,
+    state: Mutex<State>,
+    filled: Condvar,
+    // Apart from `filled`: a paused instance must not take a wake-up that a waiting one needs.
+    closed: Condvar,
+}
+
+struct State {
+    jobs: VecDeque<Job>,
+    closed: bool,
+}
+
+impl Queue {
+    pub fn new(capacity: NonZeroUsize) -> Self {
+        let state = State { jobs: VecDeque::with_capacity(capacity.get()), closed: false };
+        Self { capacity, state: Mutex::new(state), filled: Condvar::new(), closed: Condvar::new() }
+    }
+
+    /// Appends a job, or says at once that there is no room for it.
+    pub fn push(&self, job: Job) -> Result<(), EmbedError> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(EmbedError::Unavailable);
+        }
+        if state.jobs.len() >= self.capacity.get() {
+            // Callers who gave up hold no place: after a stall only those who still wait count.
+            state.jobs.retain(|job| !job.reply.is_closed());
+        }
+        if state.jobs.len() >= self.capacity.get() {
+            return Err(EmbedError::Overloaded { capacity: self.capacity.get() });
+        }
+        state.jobs.push_back(job);
+        drop(state);
+        self.filled.notify_one();
+        Ok(())
+    }
+
+    /// Waits for the next job whose caller still waits; `None` once the queue is closed.
+    pub fn pop(&self) -> Option<Job> {
+        let mut state = self.lock();
+        loop {
+            if state.closed {
+                return None;
+            }
+            match state.jobs.pop_front() {
+                Some(job) if job.reply.is_closed() => {}
+                Some(job) => return Some(job),
+                None => state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
+    /// Waits for a while; returns early, and `false`, when the queue is closed.
+    pub fn pause(&self, duration: Duration) -> bool {
+        let waited = self.closed.wait_timeout_while(self.lock(), duration, |state| !state.closed);
+        !waited.unwrap_or_else(PoisonError::into_inner).0.closed
+    }
+
+    /// Refuses everything from now on; whoever waits learns that there will be no answer.
+    pub fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        state.jobs.clear();
+        drop(state);
+        self.filled.notify_all();
+        self.closed.notify_all();
+    }
+
+    /// Returns how many texts wait, those in an instance not counted.
+    pub fn depth(&self) -> usize {
+        self.lock().jobs.len()
+    }
+
+    /// No job runs under this lock, so what a panic may have left behind is whole.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Reply = oneshot::Receiver<Result<Embedding, EmbedError>>;
+
+    fn queue(capacity: usize) -> Queue {
+        Queue::new(NonZeroUsize::new(capacity).unwrap())
+    }
+
+    fn job(text: &str) -> (Job, Reply) {
+        let (reply, answer) = oneshot::channel();
+        (Job { text: text.into(), reply }, answer)
+    }
+
+    #[test]
+    fn a_full_queue_refuses_at_once() {
+        let queue = queue(1);
+        let (first, _first_waits) = job("first");
+        queue.push(first).unwrap();
+        assert_eq!(queue.push(job("second").0), Err(EmbedError::Overloaded { capacity: 1 }));
+        assert_eq!(queue.depth(), 1);
+    }
+
+    #[test]
+    fn callers_who_gave_up_hold_no_place_and_are_skipped() {
+        let queue = queue(2);
+        let (first, first_left) = job("first");
+        let (second, _second_waits) = job("second");
+        let (third, _third_waits) = job("third");
+        queue.push(first).unwrap();
+        queue.push(second).unwrap();
+        drop(first_left);
+        queue.push(third).unwrap();
+        assert_eq!(queue.pop().unwrap().text, "second");
+
+        let (fourth, fourth_left) = job("fourth");
+        queue.push(fourth).unwrap();
+        drop(fourth_left);
+        assert_eq!(queue.pop().unwrap().text, "third");
+        queue.close();
+        assert!(queue.pop().is_none());
+    }
+
+    #[test]
+    fn closing_answers_everyone() {
+        let queue = queue(2);
+        let (waiting, mut answer) = job("waiting");
+        queue.push(waiting).unwrap();
+        std::thread::scope(|scope| {
+            let paused = scope.spawn(|| queue.pause(Duration::from_secs(60)));
+            queue.close();
+            assert!(!paused.join().unwrap());
+        });
+        assert!(answer.try_recv().is_err());
+        assert!(queue.pop().is_none());
+        assert_eq!(queue.push(job("late").0), Err(EmbedError::Unavailable));
+    }
+}

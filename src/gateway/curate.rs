@@ -1,0 +1,99 @@
+//! What people do with the cache: look, count, remove.
+
+use std::sync::Arc;
+
+use super::Gateway;
+use crate::chat::{Entry, Fingerprint};
+use crate::index::Status;
+use crate::store::{Cursor, EntrySummary, Page, Selection, StoreError, StoreStats};
+
+/// A name that may be asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedModel {
+    pub id: String,
+    pub owned_by: String,
+}
+
+/// The numbers of the cache.
+#[derive(Clone, Debug)]
+pub struct Stats {
+    pub memory_entries: u64,
+    pub memory_bytes: u64,
+    /// `Err` with what is wrong with the store.
+    pub store: Result<StoreStats, String>,
+    /// `None` where the semantic tier is off, `Err` with what is wrong with the index.
+    pub index: Option<Result<Status, String>>,
+    /// The version of the embedder, where there is one.
+    pub embedder: Option<String>,
+    /// Different questions under way upstream.
+    pub flights: usize,
+}
+
+impl Gateway {
+    /// Returns what may be asked for.
+    pub fn models(&self) -> Vec<ListedModel> {
+        self.router.listed().into_iter().map(|(id, owned_by)| ListedModel { id, owned_by }).collect()
+    }
+
+    /// Returns the label of a model name in metrics: a configured name or `other`.
+    pub fn route_label(&self, model: Option<&str>) -> Arc<str> {
+        self.router.label(model)
+    }
+
+    /// Returns the numbers of every tier; a tier that fails says so in its place.
+    pub async fn stats(&self) -> Stats {
+        let (memory_entries, memory_bytes) = self.cache.memory_holds();
+        let store = self.cache.store().stats().await.map_err(|error| error.to_string());
+        let index = match self.cache.semantic() {
+            Some(tier) => Some(tier.vector_index().status().await.map_err(|error| error.to_string())),
+            None => None,
+        };
+        let embedder = self.cache.semantic().map(|tier| tier.embedder().version().to_string());
+        Stats { memory_entries, memory_bytes, store, index, embedder, flights: self.flights.len() }
+    }
+
+    /// Returns summaries of a selection, the last written first; `after` is where the page before ended.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn entries(
+        &self,
+        selection: &Selection,
+        limit: u32,
+        after: Option<Cursor>,
+    ) -> Result<Page<EntrySummary>, StoreError> {
+        self.cache.store().find(selection, limit, after).await
+    }
+
+    /// Returns an entry, fresh or not.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn entry(&self, key: &Fingerprint) -> Result<Option<Arc<Entry>>, StoreError> {
+        self.cache.entry(key).await
+    }
+
+    /// Removes entries from every tier and returns how many there were.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn remove(&self, keys: &[Fingerprint]) -> Result<u64, StoreError> {
+        self.cache.remove(keys, "invalidated").await
+    }
+
+    /// Removes a selection from every tier, or only counts it, and returns how many entries it has.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn invalidate(&self, selection: &Selection, dry_run: bool) -> Result<u64, StoreError> {
+        if dry_run {
+            return self.cache.store().count(selection).await;
+        }
+        self.cache.remove_selected(selection, "invalidated").await
+    }
+
+    /// Returns whether the core can serve: it never depends on a provider or on the semantic tier.
+    pub async fn is_ready(&self) -> bool {
+        !self.shutdown.is_cancelled() && self.cache.store().health().await.is_ok()
+    }
+}

@@ -1,0 +1,300 @@
+//! A miss: one leader per question has the answer generated, everybody who asks meanwhile follows it.
+//!
+//! The leader runs in a tracked task of its own and owns the write, so a caller who hangs up ends only its own wait.
+//! The flight's key holds what decides over the answer and its storing: fingerprint, output limit, refresh or not,
+//! stored or not. A bypass joins nobody.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::time::Instant as Deadline;
+
+use super::outcome::{Answer, GatewayError, Outcome};
+use super::{Ask, Gateway, Plan};
+use crate::chat::{CacheStatus, ChatResponse, Delta, Entry, Fingerprint, Source, Timing};
+use crate::config::OnDisconnect;
+use crate::embed::Embedding;
+use crate::router::{Event, Failure, Opened, Times};
+use crate::single_flight::{Ending, Follower, Full, Leader, Role, SingleFlight};
+
+pub(super) type Flights = SingleFlight<FlightKey, Piece, Arc<Generated>, GatewayError>;
+type Leading = Leader<FlightKey, Piece, Arc<Generated>, GatewayError>;
+type Following = Follower<Piece, Arc<Generated>, GatewayError>;
+
+/// What requests must have in common to share a generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct FlightKey {
+    fingerprint: Fingerprint,
+    limit: Option<u32>,
+    is_refresh: bool,
+    is_stored: bool,
+}
+
+/// What a leader hands to its followers.
+#[derive(Clone, Debug)]
+pub(super) enum Piece {
+    /// The first piece: an upstream has begun to answer.
+    Opened(Arc<Opened>),
+    Delta(Arc<Delta>),
+}
+
+/// A whole answer from upstream.
+#[derive(Debug)]
+pub(super) struct Generated {
+    answer: Arc<ChatResponse>,
+    opened: Arc<Opened>,
+    /// The entry it became, if it was fit to be one.
+    entry: Option<Arc<Entry>>,
+}
+
+/// All that a leader's task needs.
+pub(super) struct Job {
+    pub(super) ask: Ask,
+    pub(super) plan: Plan,
+    /// The prompt's embedding, where the look-up got that far.
+    pub(super) embedding: Option<Embedding>,
+    began: Instant,
+}
+
+impl Job {
+    pub(super) fn new(ask: Ask, plan: Plan, embedding: Option<Embedding>, began: Instant) -> Self {
+        Self { ask, plan, embedding, began }
+    }
+
+    fn flight_key(&self) -> FlightKey {
+        FlightKey {
+            fingerprint: self.plan.key.fingerprint,
+            limit: self.ask.request.limit.map(|limit| limit.tokens),
+            is_refresh: self.ask.directives.no_cache,
+            is_stored: self.plan.policy.write.is_ok(),
+        }
+    }
+}
+
+impl Gateway {
+    /// Has the answer generated, or waits for the one who is at it already.
+    pub(super) async fn generate(
+        self: &Arc<Self>,
+        job: &Arc<Job>,
+        stream: bool,
+        timing: Timing,
+    ) -> Result<Outcome, GatewayError> {
+        match self.take_part(job, stream, timing).await {
+            // The leader was cancelled in the moment we joined, or fell: its failure is not ours, so we ask once more.
+            Err(GatewayError::Interrupted) => self.take_part(job, stream, timing).await,
+            result => result,
+        }
+    }
+
+    async fn take_part(
+        self: &Arc<Self>,
+        job: &Arc<Job>,
+        stream: bool,
+        timing: Timing,
+    ) -> Result<Outcome, GatewayError> {
+        let role = if job.plan.policy.is_bypass() {
+            let (leader, follower) = self.flights.alone();
+            Role::Leader(leader, follower)
+        } else {
+            self.flights.join(job.flight_key()).map_err(|Full| GatewayError::Overloaded)?
+        };
+        let (mut follower, collapsed) = match role {
+            Role::Leader(leader, follower) => {
+                self.tasks.spawn(Arc::clone(self).lead(leader, Arc::clone(job)));
+                (follower, false)
+            }
+            Role::Follower(follower) => (follower, true),
+        };
+        self.telemetry.flights(self.flights.len());
+        if stream && let Some(Piece::Opened(opened)) = follower.next().await {
+            return Ok(job.outcome_of_stream(follower, &opened, collapsed, timing));
+        }
+        let ending = follower.ending().await;
+        if collapsed {
+            self.telemetry.followed(ending_name(&ending));
+        }
+        match ending {
+            Ending::Done(generated) | Ending::NotCacheable(generated) => {
+                Ok(job.outcome_of_whole(&generated, collapsed, timing))
+            }
+            Ending::Failed(error) => Err(error),
+            Ending::TimedOut => Err(GatewayError::Deadline(self.limits.deadline)),
+            Ending::Vanished => Err(GatewayError::Interrupted),
+        }
+    }
+
+    /// The leader's task.
+    async fn lead(self: Arc<Self>, leader: Leading, job: Arc<Job>) {
+        let began = Deadline::now();
+        let times = Times { first_token: began + self.limits.deadline, whole: began + self.limits.stream };
+        let cancels_when_left =
+            self.limits.on_disconnect == OnDisconnect::Cancel || job.plan.policy.write.is_err();
+        let mut opened = None;
+        let generation =
+            self.router.generate(&job.plan.route, &job.ask.request, times, |event| match event {
+                Event::Opened(origin) => {
+                    let origin = Arc::new(origin);
+                    opened = Some(Arc::clone(&origin));
+                    leader.push(Piece::Opened(origin));
+                }
+                Event::Delta(delta) => leader.push(Piece::Delta(Arc::new(delta))),
+            });
+        let result = tokio::select! {
+            result = generation => result,
+            () = leader.abandoned(), if cancels_when_left => return,
+            () = self.shutdown.cancelled() => return,
+        };
+        let ending = match (result, opened) {
+            (Ok(answer), Some(opened)) => self.conclude(&job, answer, opened),
+            // A router that succeeds has opened; without that there is nothing to show.
+            (Ok(_), None) => Ending::Vanished,
+            (Err(Failure::TimedOut), _) => Ending::TimedOut,
+            (Err(Failure::Upstream(failure)), _) => Ending::Failed(GatewayError::Upstream(Arc::new(failure))),
+        };
+        leader.end(ending);
+        self.telemetry.flights(self.flights.len());
+    }
+
+    fn conclude(
+        &self,
+        job: &Job,
+        answer: ChatResponse,
+        opened: Arc<Opened>,
+    ) -> Ending<Arc<Generated>, GatewayError> {
+        let answer = Arc::new(answer);
+        let entry = self.admit_generated(job, &answer, &opened.provider);
+        let generated = |entry| Arc::new(Generated { answer, opened, entry });
+        match entry {
+            Ok(entry) => Ending::Done(generated(Some(entry))),
+            Err(skip) => {
+                self.telemetry.write_skipped(skip.name());
+                Ending::NotCacheable(generated(None))
+            }
+        }
+    }
+}
+
+impl Job {
+    fn cache_status(&self, stored: Option<bool>, collapsed: bool) -> CacheStatus {
+        if self.plan.policy.is_bypass() {
+            CacheStatus::Bypass
+        } else if self.ask.directives.no_cache && !collapsed {
+            CacheStatus::Refresh { stored }
+        } else {
+            CacheStatus::Miss { stored, collapsed }
+        }
+    }
+
+    fn key(&self) -> Option<Fingerprint> {
+        (!self.plan.policy.is_bypass()).then_some(self.plan.key.fingerprint)
+    }
+
+    fn outcome_of_whole(&self, generated: &Generated, collapsed: bool, timing: Timing) -> Outcome {
+        let Generated { answer, opened, entry } = generated;
+        let entry = entry.as_deref();
+        Outcome {
+            answer: Answer::Whole(Arc::clone(answer)),
+            source: Source::Upstream,
+            tier: None,
+            key: self.key(),
+            entry: entry.map(|entry| entry.key),
+            similarity: None,
+            cache_status: self.cache_status(Some(entry.is_some()), collapsed),
+            age_seconds: 0,
+            ttl_seconds: entry.map(|entry| entry.ttl_seconds(entry.created_at)),
+            provider: opened.provider.clone(),
+            model: answer.model.clone(),
+            attempts: opened.attempts.clone(),
+            timing: Timing { upstream: Some(self.began.elapsed().as_secs_f64() * 1e3), ..timing },
+        }
+    }
+
+    fn outcome_of_stream(
+        &self,
+        follower: Following,
+        opened: &Opened,
+        collapsed: bool,
+        timing: Timing,
+    ) -> Outcome {
+        Outcome {
+            answer: Answer::Live(LiveAnswer { follower, conclusion: None, began: self.began }),
+            source: Source::Upstream,
+            tier: None,
+            key: self.key(),
+            // Not known before the end. Where it becomes an entry, it lies under the request's own key.
+            entry: None,
+            similarity: None,
+            cache_status: self.cache_status(None, collapsed),
+            age_seconds: 0,
+            ttl_seconds: None,
+            provider: opened.provider.clone(),
+            model: opened.model.clone(),
+            attempts: opened.attempts.clone(),
+            timing,
+        }
+    }
+}
+
+/// An answer under way.
+#[derive(Debug)]
+pub struct LiveAnswer {
+    follower: Following,
+    conclusion: Option<Conclusion>,
+    began: Instant,
+}
+
+/// What is known of a streamed answer once it has ended.
+#[derive(Clone, Debug)]
+pub struct Conclusion {
+    pub answer: Arc<ChatResponse>,
+    /// The entry it became.
+    pub entry: Option<Fingerprint>,
+    pub ttl_seconds: Option<i64>,
+    /// Milliseconds from the request to the end of the answer.
+    pub latency_ms: f64,
+}
+
+impl LiveAnswer {
+    /// Returns the next piece; `None` when the answer is complete. After an error nothing follows.
+    ///
+    /// Cancellation safe.
+    pub async fn next(&mut self) -> Option<Result<Delta, GatewayError>> {
+        loop {
+            match self.follower.next().await {
+                Some(Piece::Delta(delta)) => return Some(Ok(Delta::clone(&delta))),
+                Some(Piece::Opened(_)) => {}
+                None => break,
+            }
+        }
+        match self.follower.ending().await {
+            Ending::Done(generated) | Ending::NotCacheable(generated) => {
+                let entry = generated.entry.as_deref();
+                self.conclusion = Some(Conclusion {
+                    answer: Arc::clone(&generated.answer),
+                    entry: entry.map(|entry| entry.key),
+                    ttl_seconds: entry.map(|entry| entry.ttl_seconds(entry.created_at)),
+                    latency_ms: self.began.elapsed().as_secs_f64() * 1e3,
+                });
+                None
+            }
+            Ending::Failed(error) => Some(Err(error)),
+            Ending::TimedOut => Some(Err(GatewayError::Deadline(self.began.elapsed()))),
+            Ending::Vanished => Some(Err(GatewayError::Interrupted)),
+        }
+    }
+
+    /// Returns how it ended, once [`LiveAnswer::next`] has returned `None`.
+    pub fn conclusion(&self) -> Option<&Conclusion> {
+        self.conclusion.as_ref()
+    }
+}
+
+fn ending_name<R, E>(ending: &Ending<R, E>) -> &'static str {
+    match ending {
+        Ending::Done(_) => "done",
+        Ending::NotCacheable(_) => "not_cacheable",
+        Ending::Failed(_) => "failed",
+        Ending::TimedOut => "timed_out",
+        Ending::Vanished => "vanished",
+    }
+}

@@ -1,0 +1,172 @@
+//! What happens to a request, from beginning to end?
+//!
+//! [`Gateway::answer`] tells the whole story: plan it (resolve the name, judge by policy, key), look it up, and only
+//! then have it generated, once however many ask. Everything else in this folder serves that story or explains it.
+
+mod admit;
+mod curate;
+mod explain;
+mod feedback;
+mod generation;
+mod outcome;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::cache::volatile::Volatility;
+use crate::cache::{Accepts, Cache, Lookup, Policy, Question};
+use crate::chat::{ChatRequest, Directives, EndUser, Key, OwnerNames, Timing};
+use crate::config::{CacheMode, OnDisconnect, ServerConfig};
+use crate::router::{Route, Router};
+use crate::telemetry::Telemetry;
+
+pub use curate::{ListedModel, Stats};
+pub use explain::{Candidate, Explanation, LayerReading, PolicyReading, Stranger, TierReading};
+pub use feedback::{About, FeedbackError, Removed, Verdict};
+pub use generation::{Conclusion, LiveAnswer};
+pub use outcome::{Answer, GatewayError, Outcome};
+
+use generation::{Flights, Job};
+
+/// The way of every request.
+pub struct Gateway {
+    cache: Arc<Cache>,
+    router: Arc<Router>,
+    flights: Flights,
+    limits: Limits,
+    telemetry: Arc<Telemetry>,
+    /// Generations under way: they outlive the callers that began them.
+    tasks: TaskTracker,
+    /// Cancelled when the time to finish is over.
+    shutdown: CancellationToken,
+}
+
+/// How long things may take, and what becomes of what nobody waits for.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// To the first byte of a stream, to the last byte of anything else.
+    pub deadline: Duration,
+    /// A whole stream.
+    pub stream: Duration,
+    pub on_disconnect: OnDisconnect,
+}
+
+impl Limits {
+    /// Returns the limits of a configuration.
+    pub fn of(config: &ServerConfig) -> Self {
+        Self {
+            deadline: Duration::from_millis(config.request_timeout_ms),
+            stream: Duration::from_secs(config.max_stream_seconds),
+            on_disconnect: config.on_disconnect,
+        }
+    }
+}
+
+/// Different questions under way at a time; beyond it a caller is told to come back.
+const FLIGHTS_MAX: usize = 4_096;
+
+/// A request and all that came with it.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    pub request: Arc<ChatRequest>,
+    pub directives: Directives,
+    /// Whether the caller wants the answer piece by piece.
+    pub stream: bool,
+    /// The caller's name for this request, by which it may later give feedback.
+    pub request_id: Arc<str>,
+}
+
+/// What is to be done with a request, decided without asking anybody.
+struct Plan {
+    route: Arc<Route>,
+    policy: Policy,
+    key: Key,
+    /// The end user the answer belongs to, with scope `user`.
+    user: Option<EndUser>,
+}
+
+impl Gateway {
+    /// Puts the parts together.
+    pub fn new(
+        cache: Arc<Cache>,
+        router: Arc<Router>,
+        limits: Limits,
+        telemetry: Arc<Telemetry>,
+        tasks: TaskTracker,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self { cache, router, flights: Flights::new(FLIGHTS_MAX), limits, telemetry, tasks, shutdown }
+    }
+
+    /// Answers a request from the cache or, where that has nothing, from a provider.
+    ///
+    /// Dropping the future ends this caller's wait and nothing else: a generation that can be stored is finished in
+    /// the background where [`OnDisconnect`] says so.
+    ///
+    /// # Errors
+    /// [`GatewayError`]; the cache alone never causes one but [`GatewayError::OnlyIfCached`].
+    pub async fn answer(self: &Arc<Self>, ask: Ask) -> Result<Outcome, GatewayError> {
+        let began = Instant::now();
+        let asked = ask.directives.deadline.unwrap_or(self.limits.deadline);
+        let limit = asked.min(self.limits.deadline);
+        let (tenant, request_id) = (ask.directives.tenant.clone(), Arc::clone(&ask.request_id));
+        let journey = tokio::time::timeout(limit, self.journey(ask, began));
+        let outcome = journey.await.unwrap_or(Err(GatewayError::Deadline(limit)))?;
+        if let Some(key) = outcome.key {
+            self.cache.remember_request(&tenant, &request_id, key, outcome.entry);
+        }
+        Ok(outcome)
+    }
+
+    async fn journey(self: &Arc<Self>, ask: Ask, began: Instant) -> Result<Outcome, GatewayError> {
+        let plan = self.plan(&ask)?;
+        let mut timing = Timing::default();
+        let mut embedding = None;
+        if plan.policy.read != CacheMode::Off {
+            match self.cache.look_up(&question(&ask, &plan), &mut timing).await {
+                Lookup::Hit(hit) => return Ok(Outcome::of_hit(hit, &plan, self.cache.now(), timing)),
+                Lookup::Miss(miss) => embedding = miss.embedding,
+            }
+        }
+        if ask.directives.only_if_cached {
+            return Err(GatewayError::OnlyIfCached);
+        }
+        if plan.route.chain.is_empty() {
+            return Err(GatewayError::NoProvider);
+        }
+        let stream = ask.stream;
+        let job = Arc::new(Job::new(ask, plan, embedding, began));
+        self.generate(&job, stream, timing).await
+    }
+
+    fn plan(&self, ask: &Ask) -> Result<Plan, GatewayError> {
+        let Ask { request, directives, .. } = ask;
+        let route = self.router.resolve(request.model.as_deref())?;
+        let user = route.key_rules.user_of(request);
+        let is_volatile = request.last_prompt().is_some_and(|prompt| Volatility::of(prompt).is_volatile());
+        let policy = Policy::of_request(request, directives, &route.cache, user.is_ok(), is_volatile);
+        let user = user.unwrap_or(None);
+        let (tenant, namespace) = (&directives.tenant, &directives.namespace);
+        let owner = OwnerNames { tenant, user: user.as_ref(), namespace };
+        let key = route.key_rules.key(request, &route.alias, owner);
+        Ok(Plan { route, policy, key, user })
+    }
+}
+
+fn question<'a>(ask: &'a Ask, plan: &'a Plan) -> Question<'a> {
+    Question {
+        request: &ask.request,
+        tenant: &ask.directives.tenant,
+        namespace: &ask.directives.namespace,
+        model: &plan.route.alias,
+        key: &plan.key,
+        rules: &plan.route.key_rules,
+        read: plan.policy.read,
+        accepts: Accepts { max_age: ask.directives.max_age, max_stale: ask.directives.max_stale },
+        threshold: ask.directives.threshold,
+        settings: &plan.route.cache.semantic,
+    }
+}

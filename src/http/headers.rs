@@ -1,0 +1,122 @@
+//! What is said about an answer beside the answer.
+//!
+//! This is on the way of every hit, so all values are cut from one buffer.
+
+use std::fmt::{self, Display, Write};
+
+use axum::http::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, HeaderName};
+use axum::http::{HeaderMap, HeaderValue};
+use bytes::BytesMut;
+
+use crate::chat::{Attempt, Source, Timing};
+use crate::gateway::Outcome;
+
+pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+pub(super) const UPSTREAM_ATTEMPTS: HeaderName = HeaderName::from_static("x-upstream-attempts");
+pub(super) const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+const CACHE_SOURCE: HeaderName = HeaderName::from_static("x-cache-source");
+const CACHE_TIER: HeaderName = HeaderName::from_static("x-cache-tier");
+const CACHE_KEY: HeaderName = HeaderName::from_static("x-cache-key");
+const CACHE_ENTRY: HeaderName = HeaderName::from_static("x-cache-entry");
+const CACHE_SIMILARITY: HeaderName = HeaderName::from_static("x-cache-similarity");
+const PROVIDER: HeaderName = HeaderName::from_static("x-provider");
+const MODEL: HeaderName = HeaderName::from_static("x-model");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// Room for the values of a hit: two fingerprints, and words.
+const BYTES: usize = 384;
+
+/// Writes the headers of an answer. `sees_internals`: whether the caller is shown what tells of others' requests.
+pub(super) fn write(headers: &mut HeaderMap, outcome: &Outcome, sees_internals: bool) {
+    let mut buffer = BytesMut::with_capacity(BYTES);
+    let mut say = |name: HeaderName, value: &dyn Display| {
+        if let Some(value) = cut(&mut buffer, value) {
+            headers.insert(name, value);
+        }
+    };
+    say(CACHE_STATUS, &outcome.cache_status);
+    say(PROVIDER, &outcome.provider);
+    say(MODEL, &outcome.model);
+    if outcome.source != Source::Upstream {
+        say(AGE, &outcome.age_seconds);
+    }
+    if !outcome.attempts.is_empty() {
+        say(UPSTREAM_ATTEMPTS, &listed(&outcome.attempts));
+    }
+    if sees_internals {
+        if let Some(key) = &outcome.key {
+            say(CACHE_KEY, key);
+        }
+        if let Some(entry) = &outcome.entry {
+            say(CACHE_ENTRY, entry);
+        }
+        if let Some(similarity) = outcome.similarity {
+            say(CACHE_SIMILARITY, &format_args!("{similarity:.4}"));
+        }
+        say(SERVER_TIMING, &Phases(outcome.timing));
+    }
+    headers.insert(CACHE_SOURCE, HeaderValue::from_static(outcome.source.name()));
+    if let Some(tier) = outcome.tier {
+        headers.insert(CACHE_TIER, HeaderValue::from_static(tier.name()));
+    }
+}
+
+/// Writes the headers of a JSON body.
+pub(super) fn write_json_type(headers: &mut HeaderMap) {
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+}
+
+/// Writes the headers of an event stream, which proxies must neither keep nor hold back.
+pub(super) fn write_stream_type(headers: &mut HeaderMap) {
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
+    headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
+}
+
+/// Returns one value by itself, for the rare response that has few.
+pub(super) fn written(value: impl Display) -> HeaderValue {
+    cut(&mut BytesMut::new(), &value).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// Returns the attempts in the order they were made.
+pub(super) fn listed(attempts: &[Attempt]) -> impl Display {
+    fmt::from_fn(move |f| {
+        for (at, attempt) in attempts.iter().enumerate() {
+            let separator = if at == 0 { "" } else { ", " };
+            write!(f, "{separator}{attempt}")?;
+        }
+        Ok(())
+    })
+}
+
+/// Writes a value to the end of the buffer and cuts it off. Model names come from callers and vendors: one that
+/// cannot stand in a header is left out.
+fn cut(buffer: &mut BytesMut, value: &dyn Display) -> Option<HeaderValue> {
+    let written = write!(buffer, "{value}");
+    let bytes = buffer.split().freeze();
+    if written.is_err() || bytes.is_empty() || !bytes.iter().all(|byte| matches!(byte, b' '..=b'~')) {
+        return None;
+    }
+    HeaderValue::from_maybe_shared(bytes).ok()
+}
+
+/// The phases that were entered, as `server-timing` writes them.
+struct Phases(Timing);
+
+impl Display for Phases {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Timing { cache, embed, search, upstream } = self.0;
+        let mut separator = "";
+        for (phase, millis) in
+            [("cache", cache), ("embed", embed), ("search", search), ("upstream", upstream)]
+        {
+            if let Some(millis) = millis {
+                // Hundredths of a millisecond: more is noise.
+                write!(f, "{separator}{phase};dur={}", (millis * 100.0).round() / 100.0)?;
+                separator = ", ";
+            }
+        }
+        Ok(())
+    }
+}

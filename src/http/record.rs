@@ -1,0 +1,103 @@
+//! One line of log per request, and its metrics. Neither holds a prompt, an answer or a key.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Extension;
+use axum::extract::{MatchedPath, Request};
+use axum::http::StatusCode;
+use axum::middleware::Next;
+use axum::response::Response;
+
+use super::request_id::RequestId;
+use crate::chat::{Dialect, Source};
+use crate::telemetry::Telemetry;
+
+/// The status that is logged when a caller left before there was one; nginx's word for it.
+const CALLER_LEFT: u16 = 499;
+
+/// The source of what is no answer.
+const NONE: &str = "none";
+
+/// The account of one generation, closed when it is dropped: with its response, at the end of its stream, or when the
+/// caller hangs up, whichever it is.
+pub(super) struct Record {
+    telemetry: Arc<Telemetry>,
+    request_id: Arc<str>,
+    dialect: Dialect,
+    /// The route's label in metrics.
+    route: Arc<str>,
+    status: u16,
+    source: &'static str,
+    began: Instant,
+}
+
+impl Record {
+    pub(super) fn begin(telemetry: Arc<Telemetry>, request_id: Arc<str>, dialect: Dialect) -> Self {
+        Self {
+            telemetry,
+            request_id,
+            dialect,
+            route: Arc::from("other"),
+            status: CALLER_LEFT,
+            source: NONE,
+            began: Instant::now(),
+        }
+    }
+
+    pub(super) fn routed(&mut self, route: Arc<str>) {
+        self.route = route;
+    }
+
+    pub(super) fn answered(&mut self, source: Source) {
+        self.status = StatusCode::OK.as_u16();
+        self.source = source.name();
+    }
+
+    pub(super) fn failed(&mut self, status: StatusCode) {
+        self.status = status.as_u16();
+        self.source = NONE;
+    }
+
+    /// Returns the milliseconds since the request came.
+    pub(super) fn millis(&self) -> f64 {
+        self.began.elapsed().as_secs_f64() * 1e3
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let seconds = self.began.elapsed().as_secs_f64();
+        let Self { telemetry, request_id, dialect, route, status, source, .. } = self;
+        telemetry.request_done(route, dialect.name(), source, seconds);
+        tracing::info!(
+            %request_id,
+            dialect = dialect.name(),
+            status,
+            source,
+            ms = (seconds * 1e5).round() / 1e2,
+            "generation"
+        );
+    }
+}
+
+/// Logs every other request. The path is the route's, so that no key of an entry gets in.
+pub(super) async fn log(
+    Extension(RequestId(request_id)): Extension<RequestId>,
+    path: Option<MatchedPath>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let began = Instant::now();
+    let method = request.method().clone();
+    let response = next.run(request).await;
+    tracing::info!(
+        %request_id,
+        %method,
+        path = path.as_ref().map_or("", MatchedPath::as_str),
+        status = response.status().as_u16(),
+        ms = (began.elapsed().as_secs_f64() * 1e5).round() / 1e2,
+        "request"
+    );
+    response
+}

@@ -1,0 +1,272 @@
+//! One call of one upstream, under its timers.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{Instant, timeout_at};
+
+use super::generate::{Event, Opened, Times};
+use super::{Router, Step};
+use crate::chat::{self, Assembly, ChatRequest, ChatResponse, Delta};
+use crate::providers::{ProviderError, ProviderErrorKind, StreamDecoder, is_event_stream};
+use crate::transport::{BODY_BYTES_MAX, Body, CallLimits, Incoming};
+
+/// How one call ended.
+pub(super) enum Ended {
+    Answered(ChatResponse),
+    /// Nothing was handed on: somebody else may be asked.
+    Failed(ProviderError),
+    /// Pieces were handed on before it broke.
+    Broken(ProviderError),
+}
+
+/// One call.
+pub(super) struct Attempt<'a> {
+    pub router: &'a Router,
+    pub step: &'a Step,
+    pub request: &'a ChatRequest,
+    pub times: Times,
+}
+
+/// How long an upstream that does not stream may take for the whole answer; its first byte is its last.
+const WHOLE_ANSWER: Duration = Duration::from_secs(120);
+/// How long usage and the last event are waited for, once every choice has ended.
+const GRACE: Duration = Duration::from_secs(2);
+/// The largest error body that is read.
+const ERROR_BYTES_MAX: usize = 64 << 10;
+
+impl Attempt<'_> {
+    /// Makes the call and notes it among `attempts`, before the first event where it succeeds.
+    pub async fn run(
+        &self,
+        attempts: &mut Vec<chat::Attempt>,
+        sink: &mut (impl FnMut(Event) + Send),
+    ) -> Ended {
+        let streams = self.step.upstream.streams(&self.step.model);
+        let ended = self.call(streams, attempts, sink).await;
+        match ended {
+            Ended::Failed(error) if streams && says_it_cannot_stream(&error) => {
+                self.step.upstream.learn_whole_only(&self.step.model);
+                self.note_failure(attempts, &error);
+                self.call(false, attempts, sink).await
+            }
+            ended => ended,
+        }
+        .inspect_failure(|error| self.note_failure(attempts, error))
+    }
+
+    async fn call(
+        &self,
+        streams: bool,
+        attempts: &mut Vec<chat::Attempt>,
+        sink: &mut (impl FnMut(Event) + Send),
+    ) -> Ended {
+        let began = Instant::now();
+        let mut progress = Progress { attempt: self, began, sink, attempts, opened: false };
+        let ended = progress.call(streams).await;
+        let outcome = match &ended {
+            Ended::Answered(_) => "ok",
+            Ended::Failed(error) | Ended::Broken(error) => error.kind.name(),
+        };
+        let (telemetry, upstream) = (&self.router.telemetry, &self.step.upstream.name);
+        let model = self.step.model_label();
+        telemetry.upstream_called(upstream, model, outcome, began.elapsed().as_secs_f64());
+        if let Ended::Answered(ChatResponse { usage: Some(usage), .. }) = &ended {
+            telemetry.tokens(upstream, model, usage.prompt_tokens, usage.completion_tokens);
+        }
+        ended
+    }
+
+    fn note_failure(&self, attempts: &mut Vec<chat::Attempt>, error: &ProviderError) {
+        tracing::warn!(upstream = self.step.name(), %error, "an upstream failed");
+        attempts.push(chat::Attempt { upstream: self.step.name(), result: error.attempt_label() });
+    }
+}
+
+impl Ended {
+    /// Calls `note` with the failure of a call that nothing was handed on of. One that broke later was noted as a
+    /// success when it began.
+    fn inspect_failure(self, note: impl FnOnce(&ProviderError)) -> Self {
+        if let Self::Failed(error) = &self {
+            note(error);
+        }
+        self
+    }
+}
+
+/// Recognises the one complaint that is mended by asking for a whole answer.
+fn says_it_cannot_stream(error: &ProviderError) -> bool {
+    let is_refusal = matches!(error.kind, ProviderErrorKind::Capability | ProviderErrorKind::BadRequest);
+    is_refusal && error.param.as_deref() == Some("stream")
+}
+
+/// A call under way.
+struct Progress<'a, S> {
+    attempt: &'a Attempt<'a>,
+    began: Instant,
+    sink: &'a mut S,
+    attempts: &'a mut Vec<chat::Attempt>,
+    /// Whether anything was handed on.
+    opened: bool,
+}
+
+impl<S: FnMut(Event) + Send> Progress<'_, S> {
+    async fn call(&mut self, streams: bool) -> Ended {
+        let result = if streams { self.stream().await } else { self.whole().await };
+        match result {
+            Ok(answer) => Ended::Answered(answer),
+            Err(error) if self.opened => Ended::Broken(error),
+            Err(error) => Ended::Failed(error),
+        }
+    }
+
+    async fn send(&self, streams: bool, first_byte: Instant) -> Result<Incoming, ProviderError> {
+        let Attempt { router, step, request, times } = self.attempt;
+        let upstream = &step.upstream;
+        let outgoing = upstream.provider.prepare(request, &step.model, streams)?;
+        let limits = CallLimits {
+            connect_timeout: Duration::from_millis(upstream.timeouts.connect_ms),
+            deadline: times.whole,
+            body_bytes_max: BODY_BYTES_MAX,
+        };
+        let sent = timeout_at(first_byte, router.transport.send(outgoing, limits));
+        let response = sent.await.map_err(|_| ProviderError::timeout("response"))??;
+        if response.status.as_u16() == 200 {
+            return Ok(response);
+        }
+        let Incoming { status, headers, body } = response;
+        let body = timeout_at(first_byte, read_at_most(body, ERROR_BYTES_MAX)).await.unwrap_or_default();
+        Err(upstream.provider.classify(status, &headers, &body))
+    }
+
+    async fn whole(&mut self) -> Result<ChatResponse, ProviderError> {
+        let times = &self.attempt.times;
+        let deadline = times.whole.min(times.first_token.max(self.began + WHOLE_ANSWER));
+        let response = self.send(false, deadline).await?;
+        let answer = self.read_whole(response.body, deadline).await?;
+        for delta in answer.deltas() {
+            self.hand_on(delta, &answer.model);
+        }
+        Ok(answer)
+    }
+
+    async fn read_whole(&self, mut body: Body, deadline: Instant) -> Result<ChatResponse, ProviderError> {
+        let mut bytes = Vec::new();
+        let read = async {
+            while let Some(chunk) = body.chunk().await? {
+                bytes.extend_from_slice(&chunk);
+            }
+            Ok::<_, ProviderError>(())
+        };
+        timeout_at(deadline, read).await.map_err(|_| ProviderError::timeout("answer"))??;
+        self.attempt.step.upstream.provider.decode(&bytes)
+    }
+
+    async fn stream(&mut self) -> Result<ChatResponse, ProviderError> {
+        let Attempt { step, request, times, .. } = self.attempt;
+        let response = self.send(true, times.first_token).await?;
+        if !is_event_stream(&response.headers) {
+            // Some servers answer whole although a stream was asked for.
+            let answer = self.read_whole(response.body, times.first_token).await?;
+            for delta in answer.deltas() {
+                self.hand_on(delta, &answer.model);
+            }
+            return Ok(answer);
+        }
+        let mut decoder = step.upstream.provider.decode_stream(request.choices());
+        let mut incoming = Stream { body: response.body, last_token: None };
+        let mut assembly = Assembly::default();
+        let mut model = step.model.clone();
+        loop {
+            let deltas = incoming.next(&mut decoder, self.attempt).await?;
+            let Some(deltas) = deltas else { break };
+            for delta in deltas {
+                if let Delta::Start { model: named, .. } = &delta {
+                    model.clone_from(named);
+                }
+                assembly.push(&delta);
+                self.hand_on(delta, &model);
+            }
+            if decoder.is_done() {
+                break;
+            }
+        }
+        assembly.into_answer().ok_or_else(ProviderError::broken_off)
+    }
+
+    /// Hands a piece on. Whoever waits for the first piece waits for something that can be read: the bare start of a
+    /// stream is held back with it, so that an upstream that dies right after it can still be replaced.
+    fn hand_on(&mut self, delta: Delta, model: &str) {
+        if !self.opened {
+            self.opened = true;
+            let Attempt { router, step, .. } = self.attempt;
+            let elapsed = self.began.elapsed().as_secs_f64();
+            router.telemetry.first_token(&step.upstream.name, step.model_label(), elapsed);
+            self.attempts.push(chat::Attempt { upstream: step.name(), result: "200".to_owned() });
+            (self.sink)(Event::Opened(Opened {
+                provider: step.upstream.name.clone(),
+                model: model.to_owned(),
+                attempts: self.attempts.clone(),
+            }));
+        }
+        (self.sink)(Event::Delta(delta));
+    }
+}
+
+/// The body of a streamed answer.
+struct Stream {
+    body: Body,
+    /// When the last piece came; `None` before the first.
+    last_token: Option<Instant>,
+}
+
+impl Stream {
+    /// Returns the next pieces; `None` at the end of a complete answer. Comments and pings are no pieces, and do not
+    /// stop the timers.
+    async fn next(
+        &mut self,
+        decoder: &mut StreamDecoder,
+        attempt: &Attempt<'_>,
+    ) -> Result<Option<Vec<Delta>>, ProviderError> {
+        let timeouts = attempt.step.upstream.timeouts;
+        loop {
+            let (patience, phase) = match self.last_token {
+                None => (attempt.times.first_token, "first token"),
+                Some(last) if decoder.is_complete() => (last + GRACE, "end"),
+                Some(last) => (last + Duration::from_millis(timeouts.idle_ms), "token"),
+            };
+            let patience = patience.min(attempt.times.whole);
+            let chunk: Option<Bytes> = match timeout_at(patience, self.body.chunk()).await {
+                Ok(Ok(chunk)) => chunk,
+                // Every choice has ended, so nothing of the answer is missing.
+                Ok(Err(_)) | Err(_) if decoder.is_complete() => return Ok(None),
+                Ok(Err(error)) => return Err(error.into()),
+                Err(_) => return Err(ProviderError::timeout(phase)),
+            };
+            let Some(chunk) = chunk else {
+                let rest = decoder.finish()?;
+                return Ok(Some(rest).filter(|rest| !rest.is_empty()));
+            };
+            let deltas = decoder.feed(&chunk)?;
+            if !deltas.is_empty() {
+                self.last_token = Some(Instant::now());
+                return Ok(Some(deltas));
+            }
+            if decoder.is_done() {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+async fn read_at_most(mut body: Body, bytes_max: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while let Ok(Some(chunk)) = body.chunk().await {
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() >= bytes_max {
+            bytes.truncate(bytes_max);
+            break;
+        }
+    }
+    bytes
+}

@@ -1,0 +1,234 @@
+//! From the name a caller asks for to the upstreams that answer under it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Upstream;
+use crate::chat::{KeyRules, ModelAlias};
+use crate::config::{CacheConfig, ProviderKind};
+
+/// Where a request goes, and how it is cached.
+#[derive(Debug)]
+pub struct Route {
+    /// The name that the cache knows the model by: a route's alias, else `provider/model`.
+    pub alias: ModelAlias,
+    /// The label in metrics: a configured name or `other`.
+    pub label: Arc<str>,
+    /// Whom to ask, first choice first; empty where no provider is configured at all.
+    pub chain: Vec<Step>,
+    pub key_rules: Arc<KeyRules>,
+    pub cache: Arc<CacheConfig>,
+}
+
+/// One upstream of a chain, and what it is to be asked for.
+#[derive(Clone, Debug)]
+pub struct Step {
+    pub upstream: Arc<Upstream>,
+    pub model: String,
+    /// Whether the caller named the model freely: it stands in no route and no list, so its absence upstream is the
+    /// caller's mistake and not ours.
+    pub is_free: bool,
+}
+
+impl Step {
+    /// Returns `provider/model`.
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.upstream.name, self.model)
+    }
+
+    /// Returns the model's label in metrics: its name where that is configured, else `other`.
+    pub fn model_label(&self) -> &str {
+        if self.is_free { "other" } else { &self.model }
+    }
+}
+
+/// The name means nothing here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownModel {
+    pub asked: String,
+    /// What may be asked for.
+    pub known: Vec<String>,
+}
+
+/// All names that mean something.
+#[derive(Debug)]
+pub struct Routes {
+    pub(super) aliases: HashMap<String, Arc<Route>>,
+    /// The label of every name that is not a route.
+    pub(super) other: Arc<str>,
+    /// In the order of preference.
+    pub(super) upstreams: Vec<Arc<Upstream>>,
+    /// The model that a request without one means, where no route is called `default`.
+    pub(super) default_model: Option<String>,
+    /// The keys and the cache settings of every name that is not a route.
+    pub(super) key_rules: Arc<KeyRules>,
+    pub(super) cache: Arc<CacheConfig>,
+}
+
+/// The alias that a request without a model means.
+const DEFAULT_ALIAS: &str = "default";
+
+impl Routes {
+    /// Returns the route of a model name; `None` means the alias `default`.
+    ///
+    /// # Errors
+    /// [`UnknownModel`], naming what is known.
+    pub fn resolve(&self, asked: Option<&str>) -> Result<Arc<Route>, UnknownModel> {
+        let asked = asked.unwrap_or(DEFAULT_ALIAS);
+        if let Some(route) = self.aliases.get(asked) {
+            return Ok(Arc::clone(route));
+        }
+        let name = match (asked, &self.default_model) {
+            (DEFAULT_ALIAS, Some(model)) => model.as_str(),
+            _ => asked,
+        };
+        // The default model may itself be the name of a route.
+        if let Some(route) = self.aliases.get(name) {
+            return Ok(Arc::clone(route));
+        }
+        if self.upstreams.is_empty() {
+            return Ok(self.direct(ModelAlias::new(name), Vec::new()));
+        }
+        let step = self
+            .full_name(name)
+            .or_else(|| self.bare_name(name))
+            .ok_or_else(|| UnknownModel { asked: asked.to_owned(), known: self.names() })?;
+        Ok(self.direct(ModelAlias::new(step.name()), vec![step]))
+    }
+
+    /// Returns the label of a name in metrics, without building its route.
+    pub fn label(&self, asked: Option<&str>) -> Arc<str> {
+        let named = self.aliases.get(asked.unwrap_or(DEFAULT_ALIAS));
+        Arc::clone(named.map_or(&self.other, |route| &route.label))
+    }
+
+    /// Returns every name that may be asked for, with who answers; a provider that takes any model is `name/*`.
+    pub fn listed(&self) -> Vec<(String, String)> {
+        let mut aliases: Vec<_> =
+            self.aliases.keys().map(|alias| (alias.clone(), "refrain".to_owned())).collect();
+        aliases.sort();
+        for upstream in &self.upstreams {
+            let owner = &upstream.name;
+            match &upstream.models {
+                None => aliases.push((format!("{owner}/*"), owner.clone())),
+                Some(models) => aliases
+                    .extend(models.iter().map(|model| (format!("{owner}/{}", model.name), owner.clone()))),
+            }
+        }
+        aliases
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.listed().into_iter().map(|(name, _)| name).collect()
+    }
+
+    fn direct(&self, alias: ModelAlias, chain: Vec<Step>) -> Arc<Route> {
+        Arc::new(Route {
+            alias,
+            label: Arc::clone(&self.other),
+            chain,
+            key_rules: Arc::clone(&self.key_rules),
+            cache: Arc::clone(&self.cache),
+        })
+    }
+
+    /// `provider/model`.
+    fn full_name(&self, name: &str) -> Option<Step> {
+        let (provider, model) = name.split_once('/')?;
+        let upstream = self.upstreams.iter().find(|upstream| upstream.name == provider)?;
+        upstream.step(model)
+    }
+
+    /// A name without its provider: of the only one, else of the one that lists it, else of the vendor whose models
+    /// are called so.
+    fn bare_name(&self, name: &str) -> Option<Step> {
+        if let [only] = self.upstreams.as_slice() {
+            return only.step(name);
+        }
+        let lists = |upstream: &&Arc<Upstream>| upstream.lists(name);
+        let vendor =
+            |upstream: &&Arc<Upstream>| upstream.models.is_none() && vendor_of(name) == Some(upstream.kind);
+        let found = self.upstreams.iter().find(lists).or_else(|| self.upstreams.iter().find(vendor));
+        found.and_then(|upstream| upstream.step(name))
+    }
+}
+
+/// Returns whose models have names like this.
+fn vendor_of(model: &str) -> Option<ProviderKind> {
+    let is_reasoning_series =
+        model.strip_prefix('o').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    (model.starts_with("gpt-") || is_reasoning_series).then_some(ProviderKind::OpenAi)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Environment, Flags, ModelConfig, ProviderConfig, load};
+    use crate::providers::OpenAi;
+
+    fn upstream(name: &str, kind: ProviderKind, models: Option<&[&str]>) -> Arc<Upstream> {
+        let config = ProviderConfig {
+            base_url: Some("http://127.0.0.1:9/v1".into()),
+            models: models.map(|names| {
+                names.iter().map(|name| ModelConfig { name: (*name).into(), stream: true }).collect()
+            }),
+            ..ProviderConfig::named(name, kind)
+        };
+        Arc::new(Upstream::new(&config, Arc::new(OpenAi::from_config(&config).unwrap())))
+    }
+
+    fn routes(upstreams: Vec<Arc<Upstream>>, default_model: Option<&str>) -> Routes {
+        let Config { cache, .. } = load(&Flags::default(), &Environment::default()).unwrap();
+        Routes {
+            aliases: HashMap::new(),
+            other: Arc::from("other"),
+            upstreams,
+            default_model: default_model.map(str::to_owned),
+            key_rules: Arc::default(),
+            cache: Arc::new(cache),
+        }
+    }
+
+    fn alias(routes: &Routes, asked: Option<&str>) -> Option<String> {
+        routes.resolve(asked).ok().map(|route| route.alias.to_string())
+    }
+
+    #[test]
+    fn a_bare_name_and_its_full_form_are_one_model() {
+        let routes = routes(vec![upstream("openai", ProviderKind::OpenAi, None)], None);
+        assert_eq!(alias(&routes, Some("gpt-4o-mini")).as_deref(), Some("openai/gpt-4o-mini"));
+        assert_eq!(alias(&routes, Some("openai/gpt-4o-mini")).as_deref(), Some("openai/gpt-4o-mini"));
+    }
+
+    #[test]
+    fn the_only_provider_takes_names_with_slashes_of_its_own() {
+        let routes = routes(vec![upstream("openrouter", ProviderKind::OpenAiCompatible, None)], None);
+        let alias = alias(&routes, Some("openai/gpt-4o-mini"));
+        assert_eq!(alias.as_deref(), Some("openrouter/openai/gpt-4o-mini"));
+    }
+
+    #[test]
+    fn among_several_the_one_that_lists_it_wins_then_the_vendor_of_the_prefix() {
+        let routes = routes(
+            vec![
+                upstream("openai", ProviderKind::OpenAi, None),
+                upstream("local", ProviderKind::OpenAiCompatible, Some(&["gpt-oss", "llama"])),
+            ],
+            None,
+        );
+        assert_eq!(alias(&routes, Some("gpt-oss")).as_deref(), Some("local/gpt-oss"));
+        assert_eq!(alias(&routes, Some("o3")).as_deref(), Some("openai/o3"));
+        assert_eq!(alias(&routes, Some("llama")).as_deref(), Some("local/llama"));
+        let unknown = routes.resolve(Some("mistral")).unwrap_err();
+        assert_eq!(unknown.known, ["openai/*", "local/gpt-oss", "local/llama"]);
+        assert_eq!(alias(&routes, Some("local/other")), None);
+    }
+
+    #[test]
+    fn no_model_means_the_default_one_and_without_providers_any_name_has_a_route() {
+        let of = |upstreams, default| alias(&routes(upstreams, default), None);
+        let openai = vec![upstream("openai", ProviderKind::OpenAi, None)];
+        assert_eq!(of(openai, Some("openai/gpt-4o-mini")).as_deref(), Some("openai/gpt-4o-mini"));
+        assert_eq!(of(Vec::new(), None).as_deref(), Some("default"));
+    }
+}
