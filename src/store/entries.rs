@@ -50,6 +50,12 @@ impl EncodedEntry {
         Ok(Self { entry, owner, vector, context, digest, prompt, answer, checksum })
     }
 
+    /// Returns the bytes it takes while it waits to be written.
+    pub(super) fn weight(&self) -> usize {
+        let vector = self.vector.as_ref().map_or(0, StoredVector::size);
+        self.context.len() + self.prompt.as_ref().map_or(0, String::len) + self.answer.len() + vector
+    }
+
     /// Stores the entry in place of the one that was under its key. That one's hits stay: they say how much the key
     /// is asked for, whoever wrote the answer.
     pub(super) async fn put(&self, connection: &mut Connection) -> Result<(), StoreError> {
@@ -124,7 +130,7 @@ impl EncodedEntry {
         if let Some(vector) = &self.vector {
             vector.insert(connection, id).await?;
         }
-        remove_unused_contexts(connection, &replaced).await
+        remove_unused_contexts(connection, &replaced).await.map(drop)
     }
 }
 
@@ -241,20 +247,30 @@ fn checksum(
     *hasher.finalize().as_bytes()
 }
 
-/// Removes entries with all that hangs on them, and returns their keys.
-pub(super) async fn remove_entries(
-    connection: &mut Connection,
-    ids: &[i64],
-) -> Result<Vec<Fingerprint>, StoreError> {
+/// What was removed.
+#[derive(Debug, Default)]
+pub(super) struct Removed {
+    pub(super) keys: Vec<Fingerprint>,
+    /// What they took, the contexts with it that nobody shares any more.
+    pub(super) bytes: i64,
+}
+
+/// Removes entries with all that hangs on them.
+pub(super) async fn remove_entries(connection: &mut Connection, ids: &[i64]) -> Result<Removed, StoreError> {
     if ids.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Removed::default());
     }
     let mut statement = sql("DELETE FROM entries WHERE id IN ");
     statement.push_list(ids.iter().copied());
-    statement.push(" RETURNING key, context");
-    let removed = connection.rows(statement).await?;
-    remove_unused_contexts(connection, &removed).await?;
-    removed.iter().map(|row| row.digest("key")).collect()
+    statement.push(" RETURNING key, context, size");
+    let rows = connection.rows(statement).await?;
+    let keys = rows.iter().map(|row| row.digest("key")).collect::<Result<_, _>>()?;
+    let bytes = sum_of_sizes(&rows)? + remove_unused_contexts(connection, &rows).await?;
+    Ok(Removed { keys, bytes })
+}
+
+fn sum_of_sizes(rows: &[Row]) -> Result<i64, StoreError> {
+    rows.iter().map(|row| row.get::<i64>("size")).sum()
 }
 
 /// Removes the entries of these keys, and returns those that were there.
@@ -267,7 +283,7 @@ pub(super) async fn remove_keys(
         let mut statement = sql("SELECT id FROM entries WHERE key IN ");
         statement.push_list(some.iter().map(Fingerprint::as_bytes));
         let ids = ids(&connection.rows(statement).await?)?;
-        removed.extend(remove_entries(connection, &ids).await?);
+        removed.extend(remove_entries(connection, &ids).await?.keys);
     }
     Ok(removed)
 }
@@ -277,16 +293,16 @@ pub(super) fn ids(rows: &[Row]) -> Result<Vec<i64>, StoreError> {
     rows.iter().map(|row| row.get("id")).collect()
 }
 
-/// Removes those contexts of entries just removed that no other entry shares.
-async fn remove_unused_contexts(connection: &mut Connection, removed: &[Row]) -> Result<(), StoreError> {
+/// Removes those contexts of entries just removed that no other entry shares, and returns what they took.
+async fn remove_unused_contexts(connection: &mut Connection, removed: &[Row]) -> Result<i64, StoreError> {
     if removed.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     let contexts: Vec<Vec<u8>> = removed.iter().map(|row| row.get("context")).collect::<Result<_, _>>()?;
     let mut statement = sql("DELETE FROM contexts WHERE digest IN ");
     statement.push_list(contexts.iter().map(Vec::as_slice));
-    statement.push(" AND NOT EXISTS (SELECT 1 FROM entries WHERE context = digest)");
-    connection.execute(statement).await.map(drop)
+    statement.push(" AND NOT EXISTS (SELECT 1 FROM entries WHERE context = digest) RETURNING size");
+    sum_of_sizes(&connection.rows(statement).await?)
 }
 
 /// Hits of one entry since they were last written down.

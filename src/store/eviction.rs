@@ -8,14 +8,15 @@
 //!
 //! where `floor` is the worth of the last entry that was evicted, as it was at this entry's last hit (or its writing).
 //! With each eviction the floor rises, so an entry that was worth much but is no longer asked for is overtaken by
-//! newer ones: age counts without a clock, and only where there is a want of room. The USD are those its generation cost; where the cost is unknown, its completion tokens at
-//! [`NOMINAL_USD_PER_TOKEN`]; where nobody counted those, a quarter of its text's bytes. Expired entries go before
-//! any other, and eviction stops at [`TARGET_PERCENT`] of the capacity, so that it does not run for every new entry.
+//! newer ones: age counts without a clock, and only where there is a want of room. The USD are those that its
+//! generation cost; where the cost is unknown, its completion tokens at [`NOMINAL_USD_PER_TOKEN`]; where nobody counted
+//! those, a quarter of its text's bytes. Expired entries go before any other, and eviction stops at
+//! [`TARGET_PERCENT`] of the capacity, so that it does not run for every new entry.
 
 use super::StoreError;
 use super::database::{Connection, Row, Statement, sql};
-use super::entries::{integer, only, remove_entries};
-use crate::chat::{Fingerprint, UnixMillis};
+use super::entries::{Removed, integer, remove_entries};
+use crate::chat::UnixMillis;
 
 /// The price of a completion token where no price is known: 1 USD per million, that of a small model in 2026.
 const NOMINAL_USD_PER_TOKEN: f64 = 1e-6;
@@ -30,8 +31,7 @@ pub(super) const BATCH: i64 = 256;
 pub(super) fn gain(cost_usd: Option<f64>, completion_tokens: Option<u64>, text: &str, bytes: usize) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "a measure, not an account")]
     let estimate = || completion_tokens.map_or(text.len() as f64 / BYTES_PER_TOKEN, |tokens| tokens as f64);
-    let saved =
-        cost_usd.filter(|cost| cost.is_finite()).unwrap_or_else(|| estimate() * NOMINAL_USD_PER_TOKEN);
+    let saved = cost_usd.unwrap_or_else(|| estimate() * NOMINAL_USD_PER_TOKEN);
     #[expect(clippy::cast_precision_loss, reason = "a measure, not an account")]
     let mebibytes = bytes.max(1) as f64 / f64::from(1 << 20);
     saved.max(0.0) / mebibytes
@@ -44,18 +44,14 @@ pub(super) fn expired(before: UnixMillis) -> Statement {
         .bind(BATCH)
 }
 
-/// Removes up to [`BATCH`] entries of those worth least if the store is over `goal` bytes, the expired first; none
-/// if it is not.
+/// Removes up to [`BATCH`] entries that free these bytes or part of them: expired ones while there are any, then
+/// those worth least.
 pub(super) async fn evict(
     connection: &mut Connection,
-    goal: u64,
+    excess_bytes: u64,
     now: UnixMillis,
-) -> Result<Vec<Fingerprint>, StoreError> {
-    let used = only(&connection.rows(sql(USED)).await?)?.get::<i64>("bytes")?;
-    let excess = used - integer(goal);
-    if excess <= 0 {
-        return Ok(Vec::new());
-    }
+) -> Result<Removed, StoreError> {
+    let excess = integer(excess_bytes);
     let expired = connection.rows(expired(now)).await?;
     if !expired.is_empty() {
         let (victims, _) = enough(&expired, excess)?;

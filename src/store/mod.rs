@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -100,6 +100,8 @@ pub struct StoreStats {
 pub struct Store {
     readers: Readers,
     jobs: mpsc::Sender<Job>,
+    /// What waiting entries may take, in KiB.
+    room: Arc<Semaphore>,
     recent: Arc<Recent>,
     last_failure: Arc<LastFailure>,
     closing: CancellationToken,
@@ -130,14 +132,19 @@ impl Store {
             reason = "the store waits for this task in `close`: it must outlive every other task that writes"
         )]
         let writer = Mutex::new(Some(tokio::spawn(writer.run())));
-        let store = Self { readers, jobs, recent, last_failure, closing, writer, damaged: AtomicU64::new(0) };
-        Ok((store, opened))
+        let room = Arc::new(Semaphore::new(writer::QUEUE_KIBIBYTES));
+        let damaged = AtomicU64::new(0);
+        Ok((Self { readers, jobs, room, recent, last_failure, closing, writer, damaged }, opened))
     }
 
     /// Stores an entry in place of the one under its key, and of that one's vectors. Returns after the commit;
     /// dropping the future does not undo it.
     pub async fn put(&self, new: NewEntry) -> Result<(), StoreError> {
-        self.write(Write::Put(Box::new(EncodedEntry::new(new)?))).await.map(drop)
+        let entry = EncodedEntry::new(new)?;
+        let kibibytes = u32::try_from(entry.weight() / 1024 + 1).unwrap_or(u32::MAX);
+        let room =
+            Arc::clone(&self.room).try_acquire_many_owned(kibibytes).map_err(|_| StoreError::Overloaded)?;
+        self.write_in(Write::Put(Box::new(entry)), Some(room)).await.map(drop)
     }
 
     /// Stores a vector of an entry; returns whether the entry was still there.
@@ -210,11 +217,20 @@ impl Store {
     /// keys of what went.
     pub async fn evict(&self, capacity_bytes: u64, now: UnixMillis) -> Result<Vec<Fingerprint>, StoreError> {
         let used = self.read(sql(eviction::USED), SCAN_TIMEOUT).await?;
-        if unsigned(only(&used)?.get("bytes")?) <= capacity_bytes {
+        let used = unsigned(only(&used)?.get("bytes")?);
+        if used <= capacity_bytes {
             return Ok(Vec::new());
         }
-        let goal_bytes = eviction::target_bytes(capacity_bytes);
-        self.write_until_done(|| Write::Evict { goal_bytes, now }).await
+        let mut excess_bytes = used - eviction::target_bytes(capacity_bytes);
+        let mut all = Vec::new();
+        loop {
+            let evicted = self.write(Write::Evict { excess_bytes, now }).await?;
+            all.extend(evicted.keys);
+            if !evicted.has_more {
+                return Ok(all);
+            }
+            excess_bytes = excess_bytes.saturating_sub(evicted.freed_bytes);
+        }
     }
 
     /// Returns vectors of an embedder whose entries are fresh, in the order in which they were written: whoever reads
@@ -320,7 +336,7 @@ impl Store {
         self.read(sql("SELECT 1"), PROBE_TIMEOUT).await?;
         let Some(failure) = self.last_failure.get() else { return Ok(()) };
         // If the queue is full, its own writes are probe enough.
-        self.enqueue(Job { write: Write::Probe, reply: None }).ok();
+        self.enqueue(Job { write: Write::Probe, reply: None, _room: None }).ok();
         Err(failure)
     }
 
@@ -341,8 +357,16 @@ impl Store {
 
     /// Hands a write to the writer and waits for its commit.
     async fn write(&self, write: Write) -> Result<Written, StoreError> {
+        self.write_in(write, None).await
+    }
+
+    async fn write_in(
+        &self,
+        write: Write,
+        room: Option<OwnedSemaphorePermit>,
+    ) -> Result<Written, StoreError> {
         let (reply, committed) = oneshot::channel();
-        self.enqueue(Job { write, reply: Some(reply) })?;
+        self.enqueue(Job { write, reply: Some(reply), _room: room })?;
         let answered =
             tokio::time::timeout(WRITE_TIMEOUT, committed).await.map_err(|_| StoreError::Timeout)?;
         answered.unwrap_or(Err(StoreError::Closed))
@@ -352,7 +376,7 @@ impl Store {
     async fn write_until_done(&self, write: impl Fn() -> Write) -> Result<Vec<Fingerprint>, StoreError> {
         let mut all = Vec::new();
         loop {
-            let Written { keys, has_more } = self.write(write()).await?;
+            let Written { keys, has_more, .. } = self.write(write()).await?;
             all.extend(keys);
             if !has_more {
                 return Ok(all);
@@ -380,7 +404,7 @@ impl Store {
         if !damaged.is_empty() {
             self.damaged.fetch_add(damaged.len() as u64, Ordering::Relaxed);
             // If the queue is full, the next read finds them again.
-            self.enqueue(Job { write: Write::Remove(damaged), reply: None }).ok();
+            self.enqueue(Job { write: Write::Remove(damaged), reply: None, _room: None }).ok();
         }
         Ok(sound)
     }

@@ -67,6 +67,12 @@ async fn open_sqlite(path: &Path) -> Result<(Target, Connection, Opened), StoreE
             let (target, connection) = prepare_sqlite(path).await?;
             Ok((target, connection, Opened::SetAside(aside)))
         }
+        Err(StoreError::Io { code } | StoreError::Busy { code } | StoreError::Refused { code }) => {
+            Err(StoreError::Unusable {
+                path: path.into(),
+                reason: format!("SQLite answers with code {code}"),
+            })
+        }
         Err(error) => Err(error),
     }
 }
@@ -139,7 +145,11 @@ async fn check_ownership(connection: &mut Connection, path: &Path) -> Result<(),
     let tables = connection.rows(sql("SELECT count(*) AS tables FROM sqlite_schema")).await?;
     match (only(&mark)?.get::<i64>("application_id")?, only(&tables)?.get::<i64>("tables")?) {
         (APPLICATION_ID, _) => Ok(()),
-        (0, 0) => connection.execute(sql("PRAGMA application_id = 1919316590")).await.map(drop),
+        (0, 0) => {
+            let mut mark = sql("PRAGMA application_id = ");
+            mark.push(&APPLICATION_ID.to_string());
+            connection.execute(mark).await.map(drop)
+        }
         _ => Err(StoreError::Foreign { path: path.into() }),
     }
 }

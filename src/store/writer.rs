@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::database::{Connection, Target, sql};
@@ -21,6 +21,8 @@ use crate::chat::{Fingerprint, UnixMillis};
 
 /// Writes that may wait; beyond it the store is overloaded.
 pub(super) const QUEUE: usize = 1024;
+/// What entries may take while they wait; beyond it the store is overloaded, too.
+pub(super) const QUEUE_KIBIBYTES: usize = 64 << 10;
 /// The most writes in one transaction.
 const BATCH: usize = 256;
 /// The longest a transaction may take.
@@ -41,9 +43,9 @@ pub(super) enum Write {
         expired_before: UnixMillis,
         now: UnixMillis,
     },
-    /// Removes some entries if the store is larger than this.
+    /// Removes some entries to free these bytes.
     Evict {
-        goal_bytes: u64,
+        excess_bytes: u64,
         now: UnixMillis,
     },
     BlockPair(Fingerprint, Fingerprint),
@@ -56,13 +58,15 @@ pub(super) enum Write {
 pub(super) struct Written {
     /// The entries that were removed, or that a vector was found to belong to.
     pub(super) keys: Vec<Fingerprint>,
+    /// What those took that were evicted.
+    pub(super) freed_bytes: u64,
     /// Whether it does its work a batch at a time, and there is more to do.
     pub(super) has_more: bool,
 }
 
 impl Write {
     async fn apply(&self, connection: &mut Connection) -> Result<Written, StoreError> {
-        let mut has_more = false;
+        let (mut has_more, mut freed_bytes) = (false, 0);
         let keys = match self {
             Self::Put(entry) => {
                 entry.put(connection).await?;
@@ -73,7 +77,7 @@ impl Write {
             Self::RemoveSelected(selection, up_to) => {
                 let some = ids(&connection.rows(selection.ids(*up_to, eviction::BATCH)).await?)?;
                 has_more = !some.is_empty();
-                remove_entries(connection, &some).await?
+                remove_entries(connection, &some).await?.keys
             }
             Self::Touch(touches) => {
                 for one in touches {
@@ -84,12 +88,13 @@ impl Write {
             Self::Sweep { expired_before, now } => {
                 let some = ids(&connection.rows(eviction::expired(*expired_before)).await?)?;
                 has_more = sweep_requests(connection, *now).await? || !some.is_empty();
-                remove_entries(connection, &some).await?
+                remove_entries(connection, &some).await?.keys
             }
-            Self::Evict { goal_bytes, now } => {
-                let evicted = eviction::evict(connection, *goal_bytes, *now).await?;
-                has_more = !evicted.is_empty();
-                evicted
+            Self::Evict { excess_bytes, now } => {
+                let evicted = eviction::evict(connection, *excess_bytes, *now).await?;
+                freed_bytes = evicted.bytes.unsigned_abs();
+                has_more = freed_bytes < *excess_bytes && !evicted.keys.is_empty();
+                evicted.keys
             }
             Self::BlockPair(one, other) => {
                 block_pair(connection, *one, *other).await?;
@@ -100,7 +105,7 @@ impl Write {
                 Vec::new()
             }
         };
-        Ok(Written { keys, has_more })
+        Ok(Written { keys, freed_bytes, has_more })
     }
 }
 
@@ -108,6 +113,8 @@ impl Write {
 pub(super) struct Job {
     pub(super) write: Write,
     pub(super) reply: Option<oneshot::Sender<Result<Written, StoreError>>>,
+    /// Its share of [`QUEUE_KIBIBYTES`], given back when it is done.
+    pub(super) _room: Option<OwnedSemaphorePermit>,
 }
 
 impl Job {
