@@ -50,6 +50,7 @@ pub(super) fn cpu() -> ExecutionProviderDispatch {
 /// 107 MB instead of 151 MB. Other allocators give large blocks back by themselves.
 fn give_large_blocks_back() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    #[expect(unsafe_code, reason = "glibc's own setting has no safe door")]
     {
         const DEFAULT_MMAP_THRESHOLD: libc::c_int = 128 * 1024;
         // SAFETY: mallopt takes two integers, no pointers, and glibc guards its parameters with the allocator's lock.
