@@ -20,8 +20,9 @@ const HUB_WINDOW: usize = 512;
 
 /// The longest beginning of a text that is given to the tokenizer, in bytes per token of the window.
 ///
-/// The tokenizer reads all it gets before it cuts, at about 10 MB/s, so a body of some megabytes would hold an
-/// instance for a second. English has 4 to 5 bytes per token, indented code up to 15.
+/// The tokenizer reads all it gets before it cuts, so a body of megabytes would hold an instance long after the
+/// window is full. Ordinary text has 4 to 5 bytes per token; a text that is cut here counts as truncated, which at
+/// worst keeps some odd one (mostly white space) out of the semantic tier.
 const HEAD_BYTES_PER_TOKEN: usize = 32;
 
 /// Opens instances of one model; all are alike.

@@ -9,6 +9,7 @@
 mod cli;
 mod embed;
 mod examples;
+mod fetch;
 mod index;
 mod index_edge;
 mod index_server;
