@@ -7,7 +7,9 @@
 )]
 
 mod cli;
+mod embed;
 mod examples;
+mod fetch;
 mod index;
 mod index_edge;
 mod index_server;
