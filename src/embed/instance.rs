@@ -10,7 +10,7 @@ use ort::environment::Environment;
 
 use super::catalog::{self, Model, Quantisation, ShippedModel};
 use super::version::{EmbedderVersion, VersionParts};
-use super::{EmbedError, Embedding, LoadError};
+use super::{EmbedError, Embedding, LoadError, runtime};
 
 /// What fastembed asks for beside the tokenizer; the same for every BERT model, and in no package.
 const SPECIAL_TOKENS_MAP: &[u8] = include_bytes!("../../models/special_tokens_map.json");
@@ -93,6 +93,7 @@ impl Opener {
             .with_quantization(quantisation);
         let options = InitOptionsUserDefined::new()
             .with_environment(self.environment.clone())
+            .with_execution_providers(vec![runtime::cpu()])
             .with_max_length(model.window)
             .with_intra_threads(1);
         let opened =
@@ -104,6 +105,7 @@ impl Opener {
         let info = self.hub_info(model)?;
         let options = TextInitOptions::new(model.clone())
             .with_environment(self.environment.clone())
+            .with_execution_providers(vec![runtime::cpu()])
             .with_cache_dir(self.hub_dir())
             .with_show_download_progress(false)
             .with_max_length(HUB_WINDOW)

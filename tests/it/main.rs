@@ -7,6 +7,7 @@
 )]
 
 mod cli;
+mod embed;
 mod examples;
 mod index;
 mod index_edge;
