@@ -60,11 +60,6 @@ impl Pool {
         Ok(Self { shared, threads, version, dimension })
     }
 
-    /// Returns how many texts wait for an instance.
-    pub fn queue_depth(&self) -> usize {
-        self.shared.queue.depth()
-    }
-
     /// Returns how often an instance panicked and had to be opened anew.
     pub fn restarts(&self) -> u64 {
         self.shared.restarts.load(Ordering::Relaxed)
@@ -83,6 +78,10 @@ impl Embedder for Pool {
 
     fn dimension(&self) -> usize {
         self.dimension
+    }
+
+    fn queue_depth(&self) -> usize {
+        self.shared.queue.depth()
     }
 }
 

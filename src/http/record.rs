@@ -70,14 +70,14 @@ impl Drop for Record {
         let seconds = self.began.elapsed().as_secs_f64();
         let Self { telemetry, request_id, dialect, route, status, source, .. } = self;
         telemetry.request_done(route, dialect.name(), source, seconds);
-        tracing::info!(
-            %request_id,
-            dialect = dialect.name(),
-            status,
-            source,
-            ms = (seconds * 1e5).round() / 1e2,
-            "generation"
-        );
+        let ms = (seconds * 1e5).round() / 1e2;
+        let dialect = dialect.name();
+        // A hit takes some microseconds, and writing a line about it as long again.
+        if *source == Source::Upstream.name() || *source == NONE {
+            tracing::info!(%request_id, dialect, status, source, ms, "generation");
+        } else {
+            tracing::debug!(%request_id, dialect, status, source, ms, "hit");
+        }
     }
 }
 
