@@ -94,7 +94,7 @@ fn request(method: Method, path: &str, body: Bytes) -> anyhow::Result<Request<By
 enum Admin {
     Server(Server),
     /// Opened by this process, since no server holds the folder.
-    Folder(App),
+    Folder(Box<App>),
 }
 
 /// A running server, and the token that opens its admin API.
@@ -125,7 +125,7 @@ impl Admin {
         }
         match DataLock::read(&config.data_dir) {
             Some(running) => Server::holding(running).map(Self::Server),
-            None => Ok(Self::Folder(App::open(&config).await?)),
+            None => Ok(Self::Folder(Box::new(App::open(&config).await?))),
         }
     }
 }

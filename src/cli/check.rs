@@ -46,8 +46,9 @@ async fn find(listeners: &Listeners, place: &Place) -> Vec<Finding> {
     let mut findings = vec![well("configuration", "every key is known and makes sense".to_owned())];
     findings.extend(app::check(&config).await);
     if let Some((pid, stats)) = stats_of_holder(&config).await {
-        findings.retain(|finding| !HELD.contains(&finding.part));
-        findings.extend(HELD.map(|part| of_holder(part, pid, &stats)));
+        for finding in findings.iter_mut().filter(|finding| HELD.contains(&finding.part)) {
+            *finding = of_holder(finding.part, pid, &stats);
+        }
     }
     findings
 }
@@ -56,19 +57,16 @@ async fn find(listeners: &Listeners, place: &Place) -> Vec<Finding> {
 const HELD: [&str; 2] = ["store", "index"];
 
 fn of_holder(part: &'static str, pid: u32, stats: &anyhow::Result<Value>) -> Finding {
-    match stats {
-        Ok(stats) => {
-            let numbers = inline(&stats[part]);
-            let colon = if numbers.is_empty() { "" } else { ": " };
-            let detail = format!("of the running server (process {pid}){colon}{numbers}");
-            Finding { part, ok: true, detail, remedy: None }
-        }
-        Err(error) => {
-            let detail = format!("process {pid} holds the data folder and does not answer: {error:#}");
-            let remedy = Some("see its log, or stop it".to_owned());
-            Finding { part, ok: false, detail, remedy }
-        }
-    }
+    let (ok, detail) = match stats.as_ref().map(|stats| &stats[part]) {
+        Ok(Value::Null) => (true, format!("switched off in the running server (process {pid})")),
+        Ok(numbers) => match numbers["error"].as_str() {
+            Some(error) => (false, error.to_owned()),
+            None => (true, format!("of the running server (process {pid}): {}", inline(numbers))),
+        },
+        Err(error) => (false, format!("process {pid} holds the data folder and does not answer: {error:#}")),
+    };
+    let remedy = (!ok).then(|| "see the server's log".to_owned());
+    Finding { part, ok, detail, remedy }
 }
 
 fn as_json(finding: &Finding) -> Value {
