@@ -359,3 +359,308 @@ impl Feed {
         *self.0.finalize().as_bytes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::{Dialect, LimitSpelling, OutputLimit};
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn key_of(rules: &KeyRules, request: &ChatRequest, [tenant, namespace, model]: [&str; 3]) -> Key {
+        let (tenant, namespace) = (TenantId::new(tenant), Namespace::new(namespace));
+        let user = rules.user_of(request).unwrap();
+        let owner = OwnerNames { tenant: &tenant, user: user.as_ref(), namespace: &namespace };
+        rules.key(request, &ModelAlias::new(model), owner)
+    }
+
+    fn key(request: &ChatRequest) -> Key {
+        key_of(&KeyRules::default(), request, ["t", "n", "m"])
+    }
+
+    /// Few and short texts, so that two that are put together differently often spell the same.
+    fn text() -> impl Strategy<Value = String> {
+        "[ab]{0,2}"
+    }
+
+    fn maybe<T: Clone + std::fmt::Debug + 'static>(
+        value: impl Strategy<Value = T>,
+    ) -> impl Strategy<Value = Option<T>> {
+        prop::option::weighted(0.3, value)
+    }
+
+    fn fields() -> impl Strategy<Value = Map<String, Value>> {
+        let value = prop_oneof![
+            text().prop_map(Value::from),
+            (0..2_u64).prop_map(Value::from),
+            Just(json!({"a": []}))
+        ];
+        prop::collection::btree_map("[ab]", value, 0..2).prop_map(|fields| fields.into_iter().collect())
+    }
+
+    fn message() -> impl Strategy<Value = Message> {
+        let role = prop::sample::select(vec![
+            Role::System,
+            Role::Developer,
+            Role::User,
+            Role::Assistant,
+            Role::Tool,
+        ]);
+        let part = prop_oneof![4 => text().prop_map(Part::Text), 1 => fields().prop_map(Part::Other)];
+        let call =
+            (text(), text(), text()).prop_map(|(id, name, arguments)| ToolCall { id, name, arguments });
+        let content = prop::collection::vec(part, 1..3);
+        let calls = prop_oneof![3 => Just(Vec::new()), 1 => prop::collection::vec(call, 1..3)];
+        (role, content, maybe(text()), calls, maybe(text()), fields()).prop_map(
+            |(role, content, name, tool_calls, tool_call_id, unknown)| Message {
+                role,
+                content,
+                name,
+                tool_calls,
+                tool_call_id,
+                unknown,
+            },
+        )
+    }
+
+    fn tool() -> impl Strategy<Value = Tool> {
+        let schema = fields().prop_map(Value::Object);
+        prop_oneof![
+            (text(), maybe(text()), maybe(schema), maybe(any::<bool>())).prop_map(
+                |(name, description, parameters, strict)| Tool::Function {
+                    name,
+                    description,
+                    parameters,
+                    strict
+                }
+            ),
+            fields().prop_map(|fields| Tool::Other(Value::Object(fields))),
+        ]
+    }
+
+    fn tool_choice() -> impl Strategy<Value = ToolChoice> {
+        prop_oneof![
+            Just(ToolChoice::Auto),
+            Just(ToolChoice::None),
+            Just(ToolChoice::Required),
+            text().prop_map(ToolChoice::Function),
+            text().prop_map(|text| ToolChoice::Other(Value::from(text))),
+        ]
+    }
+
+    fn output_format() -> impl Strategy<Value = OutputFormat> {
+        prop_oneof![
+            4 => Just(OutputFormat::Text),
+            1 => Just(OutputFormat::JsonObject),
+            1 => fields().prop_map(|fields| OutputFormat::JsonSchema(Value::Object(fields))),
+            1 => fields().prop_map(|fields| OutputFormat::Other(Value::Object(fields))),
+        ]
+    }
+
+    fn sampling() -> impl Strategy<Value = Sampling> {
+        let number = || maybe(prop::sample::select(vec![0.0, 0.5, 1.0]));
+        let count = || maybe(0..3_u32);
+        (
+            (number(), number(), number(), number(), maybe(0..2_i64)),
+            (prop::collection::vec(text(), 0..3), count(), maybe(fields().prop_map(Value::Object)), count()),
+            (maybe(text()), maybe(text())),
+        )
+            .prop_map(|(numbers, (stop, n, logit_bias, logprobs), (reasoning_effort, verbosity))| {
+                let (temperature, top_p, presence_penalty, frequency_penalty, seed) = numbers;
+                Sampling {
+                    temperature,
+                    top_p,
+                    presence_penalty,
+                    frequency_penalty,
+                    seed,
+                    stop,
+                    n,
+                    logit_bias,
+                    logprobs,
+                    reasoning_effort,
+                    verbosity,
+                }
+            })
+    }
+
+    /// Requests in all that shapes an answer.
+    fn request() -> impl Strategy<Value = ChatRequest> {
+        let tools = prop_oneof![2 => Just(Vec::new()), 1 => prop::collection::vec(tool(), 1..3)];
+        (
+            prop::collection::vec(message(), 1..4),
+            (tools, maybe(tool_choice()), maybe(any::<bool>())),
+            (output_format(), sampling(), fields()),
+        )
+            .prop_map(
+                |(
+                    messages,
+                    (tools, tool_choice, parallel_tool_calls),
+                    (output_format, sampling, unknown),
+                )| {
+                    ChatRequest {
+                        messages,
+                        tools,
+                        tool_choice,
+                        parallel_tool_calls,
+                        output_format,
+                        sampling,
+                        unknown,
+                        ..ChatRequest::from_prompt("")
+                    }
+                },
+            )
+    }
+
+    /// Puts one field of another request into this one.
+    fn one_field_of(one: &ChatRequest, other: ChatRequest, field: usize) -> ChatRequest {
+        let one = one.clone();
+        match field {
+            0 => ChatRequest { messages: other.messages, ..one },
+            1 => ChatRequest { tools: other.tools, ..one },
+            2 => ChatRequest { tool_choice: other.tool_choice, ..one },
+            3 => ChatRequest { parallel_tool_calls: other.parallel_tool_calls, ..one },
+            4 => ChatRequest { output_format: other.output_format, ..one },
+            5 => ChatRequest { sampling: other.sampling, ..one },
+            _ => ChatRequest { unknown: other.unknown, ..one },
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
+
+        /// Fields are prefix-free, and each of them counts: whatever differs gives another fingerprint.
+        #[test]
+        fn two_requests_share_a_fingerprint_only_if_they_are_the_same(
+            (one, other) in (request(), request()),
+            field in 0..7_usize,
+        ) {
+            let near = one_field_of(&one, other.clone(), field);
+            prop_assert_eq!(key(&one).fingerprint == key(&near).fingerprint, one == near);
+            prop_assert_eq!(key(&one).fingerprint == key(&other).fingerprint, one == other);
+        }
+
+        #[test]
+        fn what_only_delivers_bills_or_observes_is_not_keyed(
+            mut request in request(),
+            (name, user) in (maybe(text()), maybe(text())),
+            (carried, tokens) in (fields(), maybe(1..9_u32)),
+        ) {
+            let plain = key(&request);
+            request.model = name;
+            request.end_user = user;
+            request.carried = carried;
+            request.limit = tokens.map(|tokens| OutputLimit { tokens, spelling: LimitSpelling::MaxTokens });
+            prop_assert_eq!(plain, key(&request));
+        }
+
+        #[test]
+        fn white_space_at_the_ends_of_instruction_and_question_is_not_keyed(
+            texts in prop::collection::vec("[ab]{1,2}", 2),
+            spaces in prop::collection::vec("[ \t\n]{0,3}", 4),
+        ) {
+            let asked = |system: &str, user: &str| {
+                let messages = vec![Message::text(Role::System, system), Message::text(Role::User, user)];
+                key(&ChatRequest { messages, ..ChatRequest::from_prompt("") })
+            };
+            let spaced = |at: usize| format!("{}{}{}", spaces[2 * at], texts[at], spaces[2 * at + 1]);
+            prop_assert_eq!(asked(&texts[0], &texts[1]), asked(&spaced(0), &spaced(1)));
+        }
+
+        #[test]
+        fn tenants_namespaces_and_models_never_share(
+            request in request(),
+            one in prop::array::uniform3("[ab]{1,2}"),
+            other in prop::array::uniform3("[ab]{1,2}"),
+        ) {
+            let of = |names: &[String; 3]| {
+                key_of(&KeyRules::default(), &request, [names[0].as_str(), names[1].as_str(), names[2].as_str()])
+            };
+            let (a, b) = (of(&one), of(&other));
+            prop_assert_eq!(a.fingerprint == b.fingerprint, one == other);
+            prop_assert_eq!(a.owner == b.owner, one[0] == other[0]);
+            if a.semantic.is_some() {
+                prop_assert_eq!(a.semantic == b.semantic, one == other);
+            }
+        }
+
+        #[test]
+        fn with_scope_user_two_users_never_share(mut request in request(), users in prop::array::uniform2("[ab]{1,2}")) {
+            let rules = KeyRules { scope: Scope::User, ..KeyRules::default() };
+            let mut of = |user: &str| {
+                request.end_user = Some(user.to_owned());
+                key_of(&rules, &request, ["t", "n", "m"])
+            };
+            let (a, b) = (of(&users[0]), of(&users[1]));
+            prop_assert_eq!(a.fingerprint == b.fingerprint, users[0] == users[1]);
+            prop_assert_eq!(a.owner == b.owner, users[0] == users[1]);
+        }
+
+        /// The last question is free to differ and nothing else is.
+        #[test]
+        fn only_the_last_question_is_outside_the_partition(
+            (mut one, mut other) in (request(), request()),
+            (asked, stored) in (text(), text()),
+        ) {
+            one.messages.push(Message::text(Role::User, asked));
+            other.messages.push(Message::text(Role::User, stored));
+            let but_last = |request: &ChatRequest| {
+                let mut request = request.clone();
+                request.messages.pop();
+                request
+            };
+            let (a, b) = (key(&one).semantic.unwrap(), key(&other).semantic.unwrap());
+            prop_assert_eq!(a == b, but_last(&one) == but_last(&other));
+        }
+    }
+
+    #[test]
+    fn the_order_of_keys_and_the_spelling_of_numbers_do_not_matter() {
+        let with = |json: &str| {
+            let unknown = serde_json::from_str(json).unwrap();
+            key(&ChatRequest { unknown, ..ChatRequest::from_prompt("q") })
+        };
+        let plain = with(r#"{"a": {"x": 1, "y": [10]}, "b": 0.5}"#);
+        assert_eq!(plain, with(r#"{ "b":5e-1,"a":{"y":[1e1], "x":1.0}}"#));
+        assert_ne!(plain, with(r#"{"a": {"x": 1, "y": [10]}, "b": 0.25}"#));
+    }
+
+    #[test]
+    fn texts_are_equal_in_nfc_and_never_in_nfkc() {
+        let prompt = |text: &str| key(&ChatRequest::from_prompt(text)).fingerprint;
+        assert_eq!(prompt("caf\u{e9}"), prompt("cafe\u{301}"));
+        for (one, other) in [("x²", "x2"), ("ﬁne", "fine"), ("Ａ", "A"), ("a b", "a\u{a0}b"), ("a", "A")]
+        {
+            assert_ne!(prompt(one), prompt(other), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn the_dialect_counts_only_for_fields_that_we_do_not_know() {
+        let of = |dialect, unknown: Value| {
+            let unknown = unknown.as_object().unwrap().clone();
+            key(&ChatRequest { dialect, unknown, ..ChatRequest::from_prompt("q") })
+        };
+        assert_eq!(of(Dialect::Native, json!({})), of(Dialect::OpenAi, json!({})));
+        assert_ne!(of(Dialect::Native, json!({"a": 1})), of(Dialect::OpenAi, json!({"a": 1})));
+    }
+
+    #[test]
+    fn patterns_are_taken_out_of_instructions_and_never_out_of_questions() {
+        let rules = KeyRules { ignore: vec![Regex::new(r"\d{4}-\d\d-\d\d").unwrap()], ..KeyRules::default() };
+        let of = |system: &str, user: &str| {
+            let messages = vec![Message::text(Role::System, system), Message::text(Role::User, user)];
+            key_of(&rules, &ChatRequest { messages, ..ChatRequest::from_prompt("") }, ["t", "n", "m"])
+        };
+        assert_eq!(of("It is 2026-01-02.", "q"), of("It is 2027-03-04.", "q"));
+        assert_ne!(of("s", "on 2026-01-02").fingerprint, of("s", "on 2027-03-04").fingerprint);
+    }
+
+    #[test]
+    fn with_scope_user_a_request_without_one_has_no_owner() {
+        let rules = KeyRules { scope: Scope::User, ..KeyRules::default() };
+        let mut request = ChatRequest::from_prompt("q");
+        assert_eq!(rules.user_of(&request), Err(NoUser));
+        request.end_user = Some(String::new());
+        assert_eq!(rules.user_of(&request), Err(NoUser));
+    }
+}

@@ -6,14 +6,21 @@
     reason = "the tasks of a test end with it, and it may look for its tools"
 )]
 
+mod bad_input;
 mod cli;
 mod embed;
+mod exact;
 mod examples;
 mod fetch;
+mod flight;
 mod index;
 mod index_edge;
 mod index_server;
+mod layering;
 mod listener;
+mod semantic;
 mod store;
+mod storing;
+mod streams;
 mod support;
 mod transport;

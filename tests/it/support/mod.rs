@@ -1,8 +1,12 @@
 //! Real parts that tests start, and wait for.
 
+pub mod app;
 pub mod points;
 pub mod postgres;
 pub mod qdrant_server;
+pub mod reply;
+pub mod response;
+pub mod upstream;
 
 use std::time::{Duration, Instant};
 

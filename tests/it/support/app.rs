@@ -1,0 +1,259 @@
+//! A whole server on free ports, with a folder of its own and a fake upstream, and the verbs of whoever uses it.
+
+use std::path::Path;
+
+use refrain::app::Server;
+use refrain::config::{Config, Environment, Flags, load};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::eventually;
+use super::response::{Response, Streamed};
+use super::upstream::{KEY, Upstream};
+
+/// The model that a request without one means.
+pub const MODEL: &str = "fake/parrot";
+
+/// A running server.
+pub struct TestApp {
+    pub upstream: Upstream,
+    folder: TempDir,
+    server: Option<Server>,
+    client: reqwest::Client,
+    /// Sent with every request.
+    key: Option<String>,
+}
+
+impl TestApp {
+    /// Starts a server in its usual configuration.
+    pub async fn start() -> Self {
+        Self::with("").await
+    }
+
+    /// Starts a server that serves equal requests only, which spares the model's loading.
+    pub async fn exact() -> Self {
+        Self::with("cache.mode = \"exact\"").await
+    }
+
+    /// Starts a server with these settings put over the usual ones.
+    pub async fn with(settings: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let upstream = Upstream::start().await;
+        let mut table: toml::Table = toml::from_str(&usual(upstream.base_url())).unwrap();
+        merge(&mut table, toml::from_str(settings).unwrap());
+        std::fs::write(folder.path().join("refrain.toml"), table.to_string()).unwrap();
+        let mut app = Self { upstream, folder, server: None, client: client(), key: None };
+        app.server = Some(Server::start(&app.config()).await.unwrap());
+        app
+    }
+
+    /// Stops the server as SIGTERM would, and starts it again on the same folder.
+    pub async fn restart(&mut self) {
+        self.stop().await;
+        self.server = Some(Server::start(&self.config()).await.unwrap());
+    }
+
+    /// Stops the server as SIGTERM would.
+    pub async fn stop(&mut self) {
+        // Connections that lie idle in the pool would only be cut.
+        self.client = client();
+        if let Some(server) = self.server.take() {
+            server.stop().await;
+        }
+    }
+
+    /// Returns the configuration as the command line would read it.
+    pub fn config(&self) -> Config {
+        let flags = Flags { config: Some(self.folder.path().join("refrain.toml")), ..Flags::default() };
+        load(&flags, &Environment::from([("FAKE_KEY", KEY), ("REFRAIN_MODEL", MODEL)])).unwrap()
+    }
+
+    /// Returns the folder of its configuration; its data lies in `data`.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Presents this key from now on.
+    pub fn use_key(&mut self, key: &str) {
+        self.key = Some(key.to_owned());
+    }
+
+    /// Presents no key from now on.
+    pub fn use_no_key(&mut self) {
+        self.key = None;
+    }
+
+    pub fn public(&self) -> String {
+        format!("http://{}", self.running().public)
+    }
+
+    pub fn admin(&self) -> String {
+        format!("http://{}", self.running().admin)
+    }
+
+    fn running(&self) -> &Server {
+        self.server.as_ref().expect("the server runs")
+    }
+
+    /// Asks `/v1/generate` for an answer to a prompt.
+    pub async fn generate(&self, prompt: &str) -> Response {
+        self.generate_with(prompt, &[]).await
+    }
+
+    /// Asks `/v1/generate` with these headers.
+    pub async fn generate_with(&self, prompt: &str, headers: &[(&str, &str)]) -> Response {
+        self.post("/v1/generate", headers, json!({ "prompt": prompt })).await
+    }
+
+    /// Asks `/v1/chat/completions`; a body without messages is filled up by [`chat`].
+    pub async fn chat(&self, body: Value) -> Response {
+        self.chat_with(body, &[]).await
+    }
+
+    pub async fn chat_with(&self, body: Value, headers: &[(&str, &str)]) -> Response {
+        self.post("/v1/chat/completions", headers, body).await
+    }
+
+    /// Asks for a stream and returns when its head has come.
+    pub async fn stream(&self, path: &str, body: Value) -> Streamed {
+        self.stream_with(path, body, &[]).await
+    }
+
+    pub async fn stream_with(&self, path: &str, mut body: Value, headers: &[(&str, &str)]) -> Streamed {
+        body["stream"] = json!(true);
+        let body = Some(body.to_string());
+        Streamed::new(self.request(Method::POST, &self.public(), path, headers, body).await.unwrap())
+    }
+
+    /// Asks the public listener.
+    pub async fn post(&self, path: &str, headers: &[(&str, &str)], body: Value) -> Response {
+        self.post_text(path, headers, &body.to_string()).await
+    }
+
+    /// Sends a body as it is written here.
+    pub async fn post_text(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Response {
+        let sent = self.request(Method::POST, &self.public(), path, headers, Some(body.to_owned())).await;
+        Response::read(sent.unwrap()).await
+    }
+
+    pub async fn get(&self, path: &str) -> Response {
+        let sent = self.request(Method::GET, &self.public(), path, &[], None).await;
+        Response::read(sent.unwrap()).await
+    }
+
+    pub async fn admin_get(&self, path: &str) -> Response {
+        let sent = self.request(Method::GET, &self.admin(), path, &[], None).await;
+        Response::read(sent.unwrap()).await
+    }
+
+    pub async fn admin_post(&self, path: &str, body: Value) -> Response {
+        let sent = self.request(Method::POST, &self.admin(), path, &[], Some(body.to_string())).await;
+        Response::read(sent.unwrap()).await
+    }
+
+    async fn request(
+        &self,
+        method: Method,
+        listener: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<String>,
+    ) -> reqwest::Result<reqwest::Response> {
+        let mut request = self.client.request(method, format!("{listener}{path}"));
+        if let Some(key) = &self.key {
+            request = request.header("authorization", format!("Bearer {key}"));
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body);
+        }
+        request.send().await
+    }
+
+    /// Returns the value of a metric: its name, and labels as Prometheus writes them. What was never counted is zero.
+    pub async fn metric(&self, series: &str) -> f64 {
+        let text = self.admin_get("/metrics").await.text();
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.parse().unwrap())
+    }
+
+    /// Waits until a metric has reached a value.
+    pub async fn counted(&self, series: &str, value: f64) {
+        eventually(series, async || (self.metric(series).await >= value).then_some(())).await;
+    }
+
+    /// Waits until so many entries can be found by similarity.
+    pub async fn indexed(&self, points: u64) {
+        eventually("the index", async || {
+            let stats = self.admin_get("/admin/stats").await.json();
+            (stats["index"]["points"].as_u64() >= Some(points)).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until so many entries lie in the store.
+    pub async fn stored(&self, entries: u64) {
+        eventually("the store", async || {
+            let stats = self.admin_get("/admin/stats").await.json();
+            (stats["store"]["entries"].as_u64() >= Some(entries)).then_some(())
+        })
+        .await;
+    }
+}
+
+/// Returns the body of a chat with one question.
+pub fn chat(prompt: &str) -> Value {
+    json!({"model": MODEL, "messages": [{"role": "user", "content": prompt}]})
+}
+
+/// Returns a body with one field more, or another value of it.
+pub fn with(mut body: Value, field: &str, value: Value) -> Value {
+    body[field] = value;
+    body
+}
+
+/// Settings that differ from the defaults only where a test must.
+fn usual(base_url: &str) -> String {
+    let models = concat!(env!("CARGO_MANIFEST_DIR"), "/models");
+    format!(
+        r#"
+        data_dir = "data"
+        models_dir = "{models}"
+        [server]
+        listen = "127.0.0.1:0"
+        admin_listen = "127.0.0.1:0"
+        [embedding]
+        threads = 1
+        # On a busy machine a prompt waits longer than anybody should.
+        [cache.semantic]
+        budget_ms = 20000
+        [[providers]]
+        name = "fake"
+        kind = "openai"
+        base_url = "{base_url}"
+        api_key_env = "FAKE_KEY"
+        "#
+    )
+}
+
+/// Puts tables into tables; anything else is replaced.
+fn merge(into: &mut toml::Table, from: toml::Table) {
+    for (key, value) in from {
+        match (into.get_mut(&key), value) {
+            (Some(toml::Value::Table(into)), toml::Value::Table(from)) => merge(into, from),
+            (_, value) => {
+                into.insert(key, value);
+            }
+        }
+    }
+}
+
+/// Returns a client that says nothing by itself.
+fn client() -> reqwest::Client {
+    // A second installation is refused, and changes nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().no_gzip().build().unwrap()
+}
