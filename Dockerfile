@@ -1,6 +1,8 @@
 # One image with everything inside: binary, model, ONNX Runtime. It needs no network but that to the providers.
 
 FROM rust:1.95-bookworm AS build
+# Debian's packages are not pinned: whoever builds an image wants their fixes.
+# hadolint ignore=DL3008
 RUN apt-get update \
  && apt-get install -y --no-install-recommends nodejs npm python3 python3-pip \
  && rm -rf /var/lib/apt/lists/*
@@ -12,6 +14,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,targe
 
 FROM debian:bookworm-slim
 # The providers' certificates, and what the health check asks with.
+# hadolint ignore=DL3008
 RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates curl \
  && rm -rf /var/lib/apt/lists/* \

@@ -45,7 +45,7 @@ def main():
     arguments = parser.parse_args()
     try:
         run(arguments)
-    except FetchError as error:
+    except (FetchError, OSError) as error:
         sys.exit(f"fetch.py: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
@@ -160,7 +160,7 @@ def for_this_machine(entries):
 def npm_pack(source, work):
     name = f"{source['package']}@{source['version']}"
     say(f"fetching {name} with npm")
-    command = ["npm", "pack", "--silent", "--ignore-scripts", "--pack-destination", str(work), name]
+    command = ["npm", "pack", "--loglevel=error", "--ignore-scripts", "--pack-destination", str(work), name]
     return run_client(command, work, "*.tgz", "Node.js with npm")
 
 
@@ -180,9 +180,14 @@ def run_client(command, work, pattern, client):
         raise FetchError(f"{command[0]} is missing; install {client}") from None
     found = sorted(work.glob(pattern))
     if done.returncode != 0 or not found:
-        lines = done.stdout.strip().splitlines() or ["it said nothing"]
-        raise FetchError(f"{client} could not fetch {command[-1]}: {lines[-1]}")
+        raise FetchError(f"{client} could not fetch {command[-1]}: {complaint(done.stdout)}")
     return found[0]
+
+
+def complaint(output):
+    """The line of a client's output that says most: npm ends with a path to its log, pip with its verdict."""
+    lines = output.strip().splitlines() or ["it said nothing"]
+    return next((line for line in lines if line.startswith("npm error") and " " in line[10:]), lines[-1])
 
 
 class TarMembers:
@@ -243,7 +248,7 @@ def install(files, folder, members, mode=0o644):
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
-        say(f"wrote {path} ({file['size']:,} bytes, checksum right)")
+        say(f"wrote {path} ({path.stat().st_size:,} bytes, checksum right)")
 
 
 if __name__ == "__main__":

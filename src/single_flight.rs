@@ -79,10 +79,10 @@ impl<K: Hash + Eq + Clone, I: Clone, R: Clone, E: Clone> SingleFlight<K, I, R, E
     }
 
     /// Returns a flight of one's own, which nobody can join.
-    pub fn alone(&self) -> (Leader<K, I, R, E>, Follower<I, R, E>) {
+    pub fn alone(&self) -> Role<K, I, R, E> {
         let flight = Arc::new(Flight::new());
         let follower = Follower::of(&flight);
-        (Leader { key: None, flight, flights: Arc::clone(&self.flights) }, follower)
+        Role::Leader(Leader { key: None, flight, flights: Arc::clone(&self.flights) }, follower)
     }
 
     /// Returns the number of flights under way that can be joined.
@@ -325,7 +325,7 @@ mod tests {
     #[test]
     fn flights_are_bounded_and_a_lone_one_is_not_joined() {
         let flights = Flights::new(1);
-        let (_lone, _own) = flights.alone();
+        let _lone = flights.alone();
         let (_leader, _follower) = leader(&flights);
         assert_eq!(flights.join(2).unwrap_err(), Full);
         assert!(matches!(flights.join(1), Ok(Role::Follower(_))));

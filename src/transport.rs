@@ -90,11 +90,17 @@ pub enum TransportError {
 }
 
 /// The HTTP client.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Transport {
     /// One pool of connections for each connect timeout, which `reqwest` fixes per client; there are as many as
     /// different values in the configuration.
     clients: Mutex<HashMap<Duration, reqwest::Client>>,
+}
+
+impl Default for Transport {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Transport {
@@ -102,7 +108,7 @@ impl Transport {
     pub fn new() -> Self {
         // Fails only if another part of the process was first, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Self::default()
+        Self { clients: Mutex::default() }
     }
 
     /// Sends a call and returns as soon as the headers of the response are there, whatever its status.
@@ -156,8 +162,7 @@ fn builder(connect_timeout: Duration) -> reqwest::ClientBuilder {
         .tcp_nodelay(true)
         .tcp_keepalive(KEEP_ALIVE)
         .http2_keep_alive_interval(KEEP_ALIVE)
-        .http2_keep_alive_timeout(KEEP_ALIVE)
-        .http2_adaptive_window(true);
+        .http2_keep_alive_timeout(KEEP_ALIVE);
     #[cfg(target_os = "linux")]
     let builder = builder.tcp_user_timeout(TCP_USER_TIMEOUT);
     builder

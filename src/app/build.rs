@@ -13,7 +13,7 @@ use crate::cache::guards::Scripts;
 use crate::cache::{ModelLimits, SemanticTier};
 use crate::config::{CacheMode, Config, IndexKind, ProviderConfig, ProviderKind};
 use crate::cost;
-use crate::embed::{Catalog, Embedder, Pool, PoolOptions};
+use crate::embed::{Catalog, Embedder, Model, Pool, PoolOptions};
 use crate::http::{Sandbox, Shutdown};
 use crate::index::{EdgeIndex, ServerIndex, ServerSettings, VectorIndex};
 use crate::providers::{OpenAi, Provider};
@@ -49,10 +49,12 @@ pub(super) async fn semantic_tier(config: &Config, telemetry: &Arc<Telemetry>) -
 async fn open_semantic_tier(config: &Config) -> anyhow::Result<SemanticTier> {
     let pool = open_embedder(config).await?;
     let model = Catalog::built_in().model(&config.embedding.model)?;
+    let is_shipped = matches!(model, Model::Shipped(_));
     let limits = ModelLimits {
         similarity_threshold: model.similarity_threshold().unwrap_or(UNMEASURED_THRESHOLD),
-        // Every model that ships was trained on English; one that is fetched by name may know any script.
-        scripts: model.similarity_threshold().map(|_| Scripts::new(&[Script::Latin])),
+        // Every model that ships was trained on English; one that is fetched by name may know any language.
+        scripts: is_shipped.then(|| Scripts::new(&[Script::Latin])),
+        languages: is_shipped.then(|| vec!["en".to_owned()]),
     };
     let index = open_index(config, &pool).context("index")?;
     Ok(SemanticTier::new(Arc::new(pool), index, limits))

@@ -16,6 +16,8 @@ pub enum Layer {
     Window,
     /// The same scripts, all known to the model.
     Script,
+    /// Languages that the model knows, as far as can be told.
+    Language,
     /// The same material to work on.
     Payload,
     /// The same numbers, units and dates.
@@ -28,10 +30,11 @@ pub enum Layer {
 
 impl Layer {
     /// All layers, in the order in which they are asked.
-    pub const ALL: [Layer; 7] = [
+    pub const ALL: [Layer; 8] = [
         Layer::Threshold,
         Layer::Window,
         Layer::Script,
+        Layer::Language,
         Layer::Payload,
         Layer::Numbers,
         Layer::Negation,
@@ -44,6 +47,7 @@ impl Layer {
             Layer::Threshold => "threshold",
             Layer::Window => "window",
             Layer::Script => "script",
+            Layer::Language => "language",
             Layer::Payload => "payload",
             Layer::Numbers => "numbers",
             Layer::Negation => "negation",
@@ -92,6 +96,8 @@ pub struct Settings {
     pub layers: Layers,
     /// The scripts that the embedding model was trained on; `None` for a multilingual model.
     pub scripts: Option<Scripts>,
+    /// The languages that it was trained on, as two-letter codes; `None` for a multilingual model.
+    pub languages: Option<Vec<String>>,
 }
 
 /// A pair to decide about.
@@ -192,6 +198,9 @@ fn objection(layer: Layer, pair: &Pair<'_>, settings: &Settings) -> Option<Strin
         Layer::Threshold => below_threshold(pair.similarity, settings.similarity_threshold),
         Layer::Window => guards::window(asked, stored),
         Layer::Script => guards::script(asked, stored, settings.scripts.as_ref()),
+        Layer::Language => {
+            settings.languages.as_ref().and_then(|known| guards::language(asked, stored, known))
+        }
         Layer::Payload => guards::payload(asked, stored),
         Layer::Numbers => guards::numbers(asked, stored),
         Layer::Negation => guards::negation(asked, stored),
@@ -203,4 +212,79 @@ fn objection(layer: Layer, pair: &Pair<'_>, settings: &Settings) -> Option<Strin
 fn below_threshold(similarity: f32, threshold: f32) -> Option<String> {
     let reached = similarity >= threshold;
     (!reached).then(|| format!("the similarity {similarity:.3} is below the threshold {threshold:.3}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::guards::Analysed;
+
+    fn settings() -> Settings {
+        Settings { similarity_threshold: 0.9, layers: Layers::ALL, scripts: None, languages: None }
+    }
+
+    fn judged<T>(asked: &str, stored: &str, similarity: f32, judge: impl Fn(&Pair<'_>) -> T) -> T {
+        let (asked, stored) = (Analysed::new(asked), Analysed::new(stored));
+        let side = |prompt| Side { prompt, tokens: 12, truncated: false };
+        judge(&Pair { asked: side(&asked), stored: side(&stored), similarity })
+    }
+
+    fn refused_by(asked: &str, stored: &str, similarity: f32, settings: &Settings) -> Option<Layer> {
+        match judged(asked, stored, similarity, |pair| decide(pair, settings)) {
+            Decision::Serve => None,
+            Decision::Refuse(refusal) => Some(refusal.layer),
+        }
+    }
+
+    #[test]
+    fn a_reworded_prompt_is_served() {
+        assert_eq!(refused_by("How far is 5 km?", "How far is 5 kilometers?", 0.95, &settings()), None);
+    }
+
+    #[test]
+    fn the_first_layer_that_refuses_is_named() {
+        let (a, b) = ("Is it safe at 5 km?", "Is it not safe at 6 km?");
+        assert_eq!(refused_by(a, b, 0.5, &settings()), Some(Layer::Threshold));
+        assert_eq!(refused_by(a, b, 0.95, &settings()), Some(Layer::Numbers));
+        let without = Settings { layers: Layers::ALL.without(Layer::Numbers), ..settings() };
+        assert_eq!(refused_by(a, b, 0.95, &without), Some(Layer::Negation));
+    }
+
+    #[test]
+    fn the_threshold_is_inclusive_and_cannot_be_switched_off() {
+        assert_eq!(refused_by("a", "a", 0.9, &settings()), None);
+        assert_eq!(refused_by("a", "a", f32::NAN, &settings()), Some(Layer::Threshold));
+        let without = Settings { layers: Layers::ALL.without(Layer::Threshold), ..settings() };
+        assert_eq!(refused_by("a", "a", 0.1, &without), Some(Layer::Threshold));
+    }
+
+    #[test]
+    fn every_layer_explains_itself() {
+        let without = Settings { layers: Layers::ALL.without(Layer::Code), ..settings() };
+        let said = judged("Is it safe?", "Is it not safe?", 0.5, |pair| verdicts(pair, &without));
+        let layers: Vec<Layer> = said.iter().map(|explained| explained.layer).collect();
+        assert_eq!(layers, Layer::ALL);
+        for explained in said {
+            let expected = match explained.layer {
+                Layer::Threshold | Layer::Negation => Verdict::Veto,
+                Layer::Code => Verdict::Skipped,
+                _ => Verdict::Pass,
+            };
+            assert_eq!(explained.verdict, expected, "{}", explained.layer.name());
+            assert_eq!(explained.reason.is_some(), expected != Verdict::Pass);
+        }
+    }
+
+    #[test]
+    fn a_refusal_keeps_the_prompts_out_of_logs() {
+        let decision = judged("pay 5 euros", "pay 6 euros", 0.95, |pair| decide(pair, &settings()));
+        assert!(!format!("{decision:?}").contains("euro"));
+    }
+
+    #[test]
+    fn layers_are_found_by_their_names() {
+        for layer in Layer::ALL {
+            assert_eq!(Layer::from_name(layer.name()), Some(layer));
+        }
+    }
 }

@@ -37,8 +37,10 @@ impl MemoryTier {
         self.0.invalidate(key);
     }
 
-    /// Returns the number of entries and their weight in bytes, give or take what is still being counted.
+    /// Returns the number of entries and their weight in bytes. Does the bookkeeping that was put off, so it is not
+    /// for the hot path.
     pub fn holds(&self) -> (u64, u64) {
+        self.0.run_pending_tasks();
         (self.0.entry_count(), self.0.weighted_size())
     }
 }

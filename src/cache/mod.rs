@@ -151,11 +151,11 @@ impl Cache {
     pub async fn look_up(&self, question: &Question<'_>, timing: &mut Timing) -> Lookup {
         let began = Instant::now();
         let now = self.now();
-        if let Some(entry) = self.from_memory(question, now) {
+        if let Some(entry) = self.in_memory(question, now) {
             timing.cache = Some(millis_since(began));
             return self.hit(Hit { entry, tier: Tier::Memory, similarity: None }, now);
         }
-        let stored = self.from_store(question, now).await;
+        let stored = self.in_store(question, now).await;
         timing.cache = Some(millis_since(began));
         if let Some(entry) = stored {
             return self.hit(Hit { entry, tier: Tier::Store, similarity: None }, now);
@@ -176,13 +176,13 @@ impl Cache {
         Lookup::Hit(hit)
     }
 
-    fn from_memory(&self, question: &Question<'_>, now: UnixMillis) -> Option<Arc<Entry>> {
+    fn in_memory(&self, question: &Question<'_>, now: UnixMillis) -> Option<Arc<Entry>> {
         let found = self.memory.get(&question.key.fingerprint).filter(|entry| question.admits(entry, now));
         self.telemetry.lookup("memory", if found.is_some() { "hit" } else { "miss" });
         found
     }
 
-    async fn from_store(&self, question: &Question<'_>, now: UnixMillis) -> Option<Arc<Entry>> {
+    async fn in_store(&self, question: &Question<'_>, now: UnixMillis) -> Option<Arc<Entry>> {
         let outcome = tokio::time::timeout(STORE_BUDGET, self.load_stored(&question.key.fingerprint)).await;
         let (found, outcome) = match outcome {
             Ok(Ok(found)) => {

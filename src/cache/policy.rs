@@ -132,7 +132,7 @@ pub fn judge_answer(
 }
 
 fn judge_choice(request: &ChatRequest, choice: &Choice, settings: &CacheConfig) -> Result<(), Skip> {
-    let calls_tools = !choice.tool_calls.is_empty() || choice.finish == Some(FinishReason::ToolCalls);
+    let calls_tools = calls_tools(choice) || choice.finish == Some(FinishReason::ToolCalls);
     match &choice.finish {
         None => return Err(Skip::Unfinished),
         Some(FinishReason::Length) => return Err(Skip::Length),
@@ -173,7 +173,14 @@ fn judge_choice(request: &ChatRequest, choice: &Choice, settings: &CacheConfig) 
 /// Returns whether an answer that may be stored may also serve requests that are only similar: never one that calls
 /// tools, since what it does belongs to one request.
 pub fn shares_with_similar(answer: &ChatResponse) -> bool {
-    answer.choices.iter().all(|choice| choice.tool_calls.is_empty())
+    !answer.choices.iter().any(calls_tools)
+}
+
+/// Looks among the fields we do not know too: calls of a shape we do not understand stay there whole.
+fn calls_tools(choice: &Choice) -> bool {
+    let is_unknown_call =
+        ["tool_calls", "function_call"].iter().any(|field| choice.unknown.contains_key(*field));
+    !choice.tool_calls.is_empty() || is_unknown_call
 }
 
 #[cfg(test)]

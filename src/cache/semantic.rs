@@ -30,6 +30,8 @@ pub struct ModelLimits {
     pub similarity_threshold: f32,
     /// The scripts it was trained on; `None` for a multilingual model.
     pub scripts: Option<Scripts>,
+    /// The languages it was trained on, such as `en`; `None` for a multilingual model.
+    pub languages: Option<Vec<String>>,
 }
 
 /// Neighbours below this similarity are not even looked at; they are only counted as the best that was there.
@@ -173,6 +175,7 @@ impl SemanticTier {
             similarity_threshold: question.threshold.map_or(configured, |asked| asked.max(configured)),
             layers,
             scripts: self.model.scripts.clone(),
+            languages: self.model.languages.clone(),
         }
     }
 

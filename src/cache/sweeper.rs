@@ -92,6 +92,9 @@ impl Sweeper {
         let telemetry = &self.cache.telemetry;
         let (entries, bytes) = self.cache.memory_holds();
         telemetry.holds("memory", entries, bytes);
+        if let Some(tier) = self.cache.semantic() {
+            telemetry.embed_queue_depth(tier.embedder().queue_depth());
+        }
         telemetry.fold();
     }
 }

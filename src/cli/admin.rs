@@ -13,12 +13,13 @@ use tokio::time::Instant;
 use super::output::Advised;
 use super::{Place, configuration};
 use crate::app::App;
-use crate::config::{Environment, Flags, Secret};
+use crate::config::{Config, Environment, Flags, Secret};
 use crate::store::{DataLock, Running};
 use crate::transport::{CallLimits, Outgoing, Transport, TransportError, Url};
 
 /// Whom to ask, and in which form to show the answer.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Admin API")]
 pub struct AdminArgs {
     /// Ask the server whose admin listener is at this address, with the key in $REFRAIN_API_KEY
     #[arg(long, value_name = "URL", value_parser = server_url)]
@@ -53,6 +54,18 @@ pub async fn get(args: &AdminArgs, place: &Place, path: &str) -> anyhow::Result<
     ask(args, place, Method::GET, path, Bytes::new()).await
 }
 
+/// Returns what the server that holds the data folder says of itself, and its process id; `None` if none holds it.
+pub async fn stats_of_holder(config: &Config) -> Option<(u32, anyhow::Result<Value>)> {
+    let running = DataLock::read(&config.data_dir)?;
+    let pid = running.pid;
+    let stats = async {
+        let answer =
+            Server::holding(running)?.send(request(Method::GET, "/admin/stats", Bytes::new())?).await?;
+        understood(&answer)
+    };
+    Some((pid, stats.await))
+}
+
 async fn ask(
     args: &AdminArgs,
     place: &Place,
@@ -60,11 +73,7 @@ async fn ask(
     path: &str,
     body: Bytes,
 ) -> anyhow::Result<Value> {
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header(header::CONTENT_TYPE, "application/json")
-        .body(body)?;
+    let request = request(method, path, body)?;
     let answer = match Admin::find(args, place).await? {
         Admin::Server(server) => server.send(request).await?,
         Admin::Folder(app) => {
@@ -76,11 +85,16 @@ async fn ask(
     understood(&answer)
 }
 
+fn request(method: Method, path: &str, body: Bytes) -> anyhow::Result<Request<Bytes>> {
+    let request = Request::builder().method(method).uri(path);
+    Ok(request.header(header::CONTENT_TYPE, "application/json").body(body)?)
+}
+
 /// Who answers the admin API.
 enum Admin {
     Server(Server),
     /// Opened by this process, since no server holds the folder.
-    Folder(App),
+    Folder(Box<App>),
 }
 
 /// A running server, and the token that opens its admin API.
@@ -111,7 +125,7 @@ impl Admin {
         }
         match DataLock::read(&config.data_dir) {
             Some(running) => Server::holding(running).map(Self::Server),
-            None => Ok(Self::Folder(App::open(&config).await?)),
+            None => Ok(Self::Folder(Box::new(App::open(&config).await?))),
         }
     }
 }

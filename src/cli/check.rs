@@ -4,7 +4,8 @@ use anyhow::bail;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::output::{columns, print, print_json};
+use super::admin::stats_of_holder;
+use super::output::{columns, inline, print, print_json};
 use super::{Listeners, Place, configuration};
 use crate::app::{self, Finding};
 
@@ -29,10 +30,8 @@ pub async fn run(args: CheckArgs, place: &Place) -> anyhow::Result<()> {
     } else {
         print(&text(&findings))?;
     }
-    match findings.iter().filter(|finding| !finding.ok).count() {
-        0 => Ok(()),
-        unwell => bail!("{unwell} of {} parts are not well", findings.len()),
-    }
+    let unwell: Vec<_> = findings.iter().filter(|finding| !finding.ok).map(|finding| finding.part).collect();
+    if unwell.is_empty() { Ok(()) } else { bail!("not well: {}", unwell.join(", ")) }
 }
 
 async fn find(listeners: &Listeners, place: &Place) -> Vec<Finding> {
@@ -46,7 +45,28 @@ async fn find(listeners: &Listeners, place: &Place) -> Vec<Finding> {
     };
     let mut findings = vec![well("configuration", "every key is known and makes sense".to_owned())];
     findings.extend(app::check(&config).await);
+    if let Some((pid, stats)) = stats_of_holder(&config).await {
+        for finding in findings.iter_mut().filter(|finding| HELD.contains(&finding.part)) {
+            *finding = of_holder(finding.part, pid, &stats);
+        }
+    }
     findings
+}
+
+/// The parts that only the process which holds the data folder can speak for.
+const HELD: [&str; 2] = ["store", "index"];
+
+fn of_holder(part: &'static str, pid: u32, stats: &anyhow::Result<Value>) -> Finding {
+    let (ok, detail) = match stats.as_ref().map(|stats| &stats[part]) {
+        Ok(Value::Null) => (true, format!("switched off in the running server (process {pid})")),
+        Ok(numbers) => match numbers["error"].as_str() {
+            Some(error) => (false, error.to_owned()),
+            None => (true, format!("of the running server (process {pid}): {}", inline(numbers))),
+        },
+        Err(error) => (false, format!("process {pid} holds the data folder and does not answer: {error:#}")),
+    };
+    let remedy = (!ok).then(|| "see the server's log".to_owned());
+    Finding { part, ok, detail, remedy }
 }
 
 fn as_json(finding: &Finding) -> Value {

@@ -60,6 +60,7 @@ enum Command {
 
 /// Where this installation lies; each flag wins over the configuration.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Installation")]
 struct Place {
     /// The configuration file [default: $REFRAIN_CONFIG, else ./refrain.toml if it is there]
     #[arg(long, global = true, value_name = "PATH")]
@@ -85,6 +86,7 @@ impl Place {
 
 /// What a running server is told besides.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Server")]
 struct Listeners {
     /// The public listener; port 0 picks a free one [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]

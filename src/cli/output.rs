@@ -40,7 +40,7 @@ pub fn print(text: &str) -> anyhow::Result<()> {
 /// Writes a JSON value to standard output.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn print_json(value: &Value) -> anyhow::Result<()> {
     print(&format!("{value:#}"))
 }
@@ -96,6 +96,12 @@ pub fn sections(value: &Value) -> String {
     let mut text = String::new();
     push_section(&mut text, value, 0);
     text
+}
+
+/// Returns the plain values of a JSON object on one line.
+pub fn inline(value: &Value) -> String {
+    let plain = value.as_object().into_iter().flatten().filter(|(_, value)| is_plain(value));
+    plain.map(|(name, value)| format!("{name} {}", spelled(name, value))).collect::<Vec<_>>().join(", ")
 }
 
 fn push_section(text: &mut String, value: &Value, indent: usize) {
@@ -161,5 +167,6 @@ mod tests {
             sections(&value),
             "entries  7\n\ntiers\n  memory\n    bytes    2097152 (2.0 MiB)\n    entries  3\n"
         );
+        assert_eq!(inline(&value), "entries 7");
     }
 }

@@ -10,7 +10,7 @@ use ort::environment::Environment;
 
 use super::catalog::{self, Model, Quantisation, ShippedModel};
 use super::version::{EmbedderVersion, VersionParts};
-use super::{EmbedError, Embedding, LoadError};
+use super::{EmbedError, Embedding, LoadError, runtime};
 
 /// What fastembed asks for beside the tokenizer; the same for every BERT model, and in no package.
 const SPECIAL_TOKENS_MAP: &[u8] = include_bytes!("../../models/special_tokens_map.json");
@@ -20,8 +20,9 @@ const HUB_WINDOW: usize = 512;
 
 /// The longest beginning of a text that is given to the tokenizer, in bytes per token of the window.
 ///
-/// The tokenizer reads all it gets before it cuts, at about 10 MB/s, so a body of some megabytes would hold an
-/// instance for a second. English has 4 to 5 bytes per token, indented code up to 15.
+/// The tokenizer reads all it gets before it cuts, so a body of megabytes would hold an instance long after the
+/// window is full. Ordinary text has 4 to 5 bytes per token; a text that is cut here counts as truncated, which at
+/// worst keeps some odd one (mostly white space) out of the semantic tier.
 const HEAD_BYTES_PER_TOKEN: usize = 32;
 
 /// Opens instances of one model; all are alike.
@@ -93,6 +94,7 @@ impl Opener {
             .with_quantization(quantisation);
         let options = InitOptionsUserDefined::new()
             .with_environment(self.environment.clone())
+            .with_execution_providers(vec![runtime::cpu()])
             .with_max_length(model.window)
             .with_intra_threads(1);
         let opened =
@@ -104,6 +106,7 @@ impl Opener {
         let info = self.hub_info(model)?;
         let options = TextInitOptions::new(model.clone())
             .with_environment(self.environment.clone())
+            .with_execution_providers(vec![runtime::cpu()])
             .with_cache_dir(self.hub_dir())
             .with_show_download_progress(false)
             .with_max_length(HUB_WINDOW)

@@ -36,6 +36,9 @@ pub trait Embedder: Send + Sync {
 
     /// Returns the length of every vector.
     fn dimension(&self) -> usize;
+
+    /// Returns how many texts are waiting.
+    fn queue_depth(&self) -> usize;
 }
 
 /// A text's vector, and how much of the text it speaks for.

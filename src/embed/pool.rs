@@ -23,7 +23,7 @@ pub struct PoolOptions {
     pub model: Model,
     /// The folder that `make models` fills; it also holds the folder of fastembed's hub.
     pub models_dir: PathBuf,
-    /// How many instances, hence texts at a time. Each takes a thread and, with the default model, about 35 MB.
+    /// How many instances, hence texts at a time. Each takes a thread and, with the default model, about 32 MB.
     pub threads: NonZeroUsize,
     /// How many texts may wait for an instance; one more is refused.
     pub queue: NonZeroUsize,
@@ -60,11 +60,6 @@ impl Pool {
         Ok(Self { shared, threads, version, dimension })
     }
 
-    /// Returns how many texts wait for an instance.
-    pub fn queue_depth(&self) -> usize {
-        self.shared.queue.depth()
-    }
-
     /// Returns how often an instance panicked and had to be opened anew.
     pub fn restarts(&self) -> u64 {
         self.shared.restarts.load(Ordering::Relaxed)
@@ -83,6 +78,10 @@ impl Embedder for Pool {
 
     fn dimension(&self) -> usize {
         self.dimension
+    }
+
+    fn queue_depth(&self) -> usize {
+        self.shared.queue.depth()
     }
 }
 
@@ -229,4 +228,136 @@ fn reopen(shared: &Shared, open: &Open, pause: &mut Duration) -> Option<Run> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn count(number: usize) -> NonZeroUsize {
+        NonZeroUsize::new(number).unwrap()
+    }
+
+    fn vector(tokens: usize) -> Result<Embedding, EmbedError> {
+        Embedding::new(&[1.0, 0.0], tokens, false)
+    }
+
+    /// A pool of one whose run is a closure, with a gate: each text waits for one message.
+    fn gated(queue: usize) -> (Pool, mpsc::Sender<()>, mpsc::Receiver<String>) {
+        let (gate, passes) = mpsc::channel::<()>();
+        let (seen, begun) = mpsc::channel();
+        let passes = Mutex::new(Some((passes, seen)));
+        let pool = pool(1, queue, move || {
+            let (passes, seen) = passes.lock().unwrap().take().unwrap();
+            Ok(Box::new(move |text: &str| {
+                seen.send(text.to_owned()).unwrap();
+                // A gate that is gone stands open.
+                let _ = passes.recv();
+                vector(text.len())
+            }))
+        });
+        (pool.unwrap(), gate, begun)
+    }
+
+    fn pool(
+        threads: usize,
+        queue: usize,
+        open: impl Fn() -> Result<Run, LoadError> + Send + Sync + 'static,
+    ) -> Result<Pool, LoadError> {
+        let (shared, threads) = spawn(Arc::new(open), count(threads), count(queue))?;
+        Ok(Pool { shared, threads, version: EmbedderVersion::new("test"), dimension: 2 })
+    }
+
+    /// Asks for a vector in a task of its own, and lets that task get as far as the queue.
+    async fn ask(
+        pool: &Arc<Pool>,
+        text: &'static str,
+    ) -> tokio::task::JoinHandle<Result<Embedding, EmbedError>> {
+        let pool = Arc::clone(pool);
+        let asking = tokio::spawn(async move { pool.embed(text).await });
+        tokio::task::yield_now().await;
+        asking
+    }
+
+    #[tokio::test]
+    async fn more_than_may_wait_is_refused_at_once() {
+        let (pool, gate, begun) = gated(1);
+        let pool = Arc::new(pool);
+        let running = ask(&pool, "running").await;
+        assert_eq!(begun.recv().unwrap(), "running");
+        let waiting = ask(&pool, "waiting").await;
+        assert_eq!(pool.queue_depth(), 1);
+        assert_eq!(pool.embed("refused").await, Err(EmbedError::Overloaded { capacity: 1 }));
+        drop(gate);
+        assert!(running.await.unwrap().is_ok());
+        assert!(waiting.await.unwrap().is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_text_whose_caller_left_is_never_run() {
+        let (pool, gate, begun) = gated(8);
+        let pool = Arc::new(pool);
+        let first = ask(&pool, "first").await;
+        assert_eq!(begun.recv().unwrap(), "first");
+        let second = ask(&pool, "second").await;
+        second.abort();
+        assert!(second.await.unwrap_err().is_cancelled());
+        let third = ask(&pool, "third").await;
+        drop(gate);
+        assert!(first.await.unwrap().is_ok() && third.await.unwrap().is_ok());
+        assert_eq!(begun.try_iter().collect::<Vec<_>>(), ["third"]);
+    }
+
+    #[tokio::test]
+    async fn an_instance_that_panics_fails_one_text_and_is_opened_anew() {
+        let opened = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&opened);
+        let pool = pool(1, 8, move || {
+            counter.fetch_add(1, Ordering::SeqCst);
+            Ok(Box::new(|text: &str| match text {
+                "bad" => panic!("cannot read that"),
+                text => vector(text.len()),
+            }))
+        });
+        let pool = pool.unwrap();
+        let error = pool.embed("bad").await.unwrap_err();
+        assert_eq!(error.kind(), "failed");
+        assert!(!error.to_string().contains("cannot read that"), "a panic's message may quote the text");
+        // Until the instance is back, callers hear so at once or wait for it; both end.
+        let embedding = loop {
+            match pool.embed("good").await {
+                Ok(embedding) => break embedding,
+                Err(error) => assert_eq!(error, EmbedError::Unavailable),
+            }
+            tokio::task::yield_now().await;
+        };
+        assert_eq!(embedding.tokens(), 4);
+        assert_eq!(opened.load(Ordering::SeqCst), 2);
+        assert_eq!(pool.restarts(), 1);
+    }
+
+    #[tokio::test]
+    async fn closing_lets_a_run_end_and_refuses_who_waits() {
+        let (pool, gate, begun) = gated(8);
+        let pool = Arc::new(pool);
+        let running = ask(&pool, "running").await;
+        assert_eq!(begun.recv().unwrap(), "running");
+        let waiting = ask(&pool, "waiting").await;
+        pool.shared.queue.close();
+        assert_eq!(waiting.await.unwrap(), Err(EmbedError::Unavailable));
+        assert_eq!(pool.embed("late").await, Err(EmbedError::Unavailable));
+        drop(gate);
+        assert!(running.await.unwrap().is_ok());
+        assert_eq!(begun.try_iter().count(), 0);
+    }
+
+    #[test]
+    fn one_instance_that_cannot_open_stops_the_start() {
+        let opened = AtomicUsize::new(0);
+        let started = pool(3, 8, move || match opened.fetch_add(1, Ordering::SeqCst) {
+            1 => Err(LoadError::Model { name: "m".into(), reason: "broken".into() }),
+            _ => Ok(Box::new(|_: &str| vector(1))),
+        });
+        assert!(started.err().unwrap().to_string().contains("broken"));
+    }
+
+    #[test]
+    fn an_instance_that_panics_while_it_opens_stops_the_start() {
+        assert!(pool(2, 8, || panic!("no memory")).is_err());
+    }
 }

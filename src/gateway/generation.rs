@@ -94,8 +94,7 @@ impl Gateway {
         timing: Timing,
     ) -> Result<Outcome, GatewayError> {
         let role = if job.plan.policy.is_bypass() {
-            let (leader, follower) = self.flights.alone();
-            Role::Leader(leader, follower)
+            self.flights.alone()
         } else {
             self.flights.join(job.flight_key()).map_err(|Full| GatewayError::Overloaded)?
         };

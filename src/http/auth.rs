@@ -12,6 +12,7 @@ use subtle::ConstantTimeEq;
 
 use super::clock::unix_millis;
 use super::error::HttpError;
+use super::record;
 use crate::chat::TenantId;
 use crate::config::{AuthConfig, KeyScope, Secret};
 
@@ -153,19 +154,29 @@ pub(super) struct Door {
     pub scopes: &'static [KeyScope],
 }
 
+impl Door {
+    fn open(&self, headers: &HeaderMap, now: i64) -> Result<Caller, HttpError> {
+        let caller = self.keys.caller(headers, now)?;
+        if self.scopes.iter().any(|scope| caller.scopes.holds(*scope)) {
+            return Ok(caller);
+        }
+        let wanted: Vec<_> = self.scopes.iter().map(|scope| scope.name()).collect();
+        Err(HttpError::forbidden(format!("the API key lacks the scope `{}`", wanted.join("` or `"))))
+    }
+}
+
 /// Lets a request in if its caller may, and tells the handler who it is.
 pub(super) async fn admit(State(door): State<Door>, mut request: Request, next: Next) -> Response {
-    let caller = match door.keys.caller(request.headers(), unix_millis()) {
-        Ok(caller) => caller,
-        Err(error) => return error.into_response(),
-    };
-    if !door.scopes.iter().any(|scope| caller.scopes.holds(*scope)) {
-        let wanted: Vec<_> = door.scopes.iter().map(|scope| scope.name()).collect();
-        let message = format!("the API key lacks the scope `{}`", wanted.join("` or `"));
-        return HttpError::forbidden(message).into_response();
+    match door.open(request.headers(), unix_millis()) {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(error) => {
+            record::refused(request.extensions(), &error);
+            error.into_response()
+        }
     }
-    request.extensions_mut().insert(caller);
-    next.run(request).await
 }
 
 #[cfg(test)]

@@ -158,7 +158,6 @@ impl HttpError {
         self.0.status
     }
 
-    #[cfg(test)]
     pub(super) fn message(&self) -> &str {
         &self.0.message
     }

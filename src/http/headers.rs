@@ -120,3 +120,106 @@ impl Display for Phases {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::chat::{CacheStatus, ChatResponse, Fingerprint, Tier};
+    use crate::gateway::Answer;
+
+    fn semantic_hit() -> Outcome {
+        Outcome {
+            answer: Answer::Whole(Arc::new(ChatResponse {
+                id: "1".into(),
+                created: 0,
+                model: "m".into(),
+                choices: Vec::new(),
+                usage: None,
+                unknown: serde_json::Map::new(),
+            })),
+            source: Source::Semantic,
+            tier: Some(Tier::Semantic),
+            key: Some(Fingerprint::from_bytes([1; 32])),
+            entry: Some(Fingerprint::from_bytes([2; 32])),
+            similarity: Some(0.968_04),
+            cache_status: CacheStatus::Hit { ttl_seconds: 812, detail: Source::Semantic },
+            age_seconds: 40,
+            ttl_seconds: Some(812),
+            provider: "openai".into(),
+            model: "gpt-4o-mini".into(),
+            attempts: Vec::new(),
+            timing: Timing { cache: Some(0.051_2), embed: Some(0.9), search: Some(2.0), ..Timing::default() },
+        }
+    }
+
+    fn shown(outcome: &Outcome, sees_internals: bool) -> Vec<(String, String)> {
+        let mut headers = HeaderMap::new();
+        write(&mut headers, outcome, sees_internals);
+        let text = |value: &HeaderValue| value.to_str().expect("ASCII").to_owned();
+        let mut shown: Vec<_> = headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+        shown.sort();
+        shown
+    }
+
+    fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    const FOR_ALL: [(&str, &str); 6] = [
+        ("age", "40"),
+        ("cache-status", "refrain; hit; ttl=812; detail=semantic"),
+        ("x-cache-source", "semantic"),
+        ("x-cache-tier", "semantic"),
+        ("x-model", "gpt-4o-mini"),
+        ("x-provider", "openai"),
+    ];
+
+    #[test]
+    fn who_shares_a_cache_is_not_told_how_near_the_others_are() {
+        assert_eq!(shown(&semantic_hit(), false), pairs(&FOR_ALL));
+    }
+
+    #[test]
+    fn who_may_see_everything_does() {
+        let (key, entry) = ("01".repeat(32), "02".repeat(32));
+        let mut expected = FOR_ALL.to_vec();
+        expected.extend([
+            ("server-timing", "cache;dur=0.05, embed;dur=0.9, search;dur=2"),
+            ("x-cache-entry", entry.as_str()),
+            ("x-cache-key", key.as_str()),
+            ("x-cache-similarity", "0.9680"),
+        ]);
+        expected.sort_unstable();
+        assert_eq!(shown(&semantic_hit(), true), pairs(&expected));
+    }
+
+    #[test]
+    fn a_miss_lists_its_attempts_and_has_no_age() {
+        let attempt = |result: &str| Attempt { upstream: "openai/m".into(), result: result.to_owned() };
+        let miss = Outcome {
+            source: Source::Upstream,
+            tier: None,
+            cache_status: CacheStatus::Miss { stored: Some(true), collapsed: false },
+            attempts: vec![attempt("429"), attempt("200")],
+            ..semantic_hit()
+        };
+        let expected = [
+            ("cache-status", "refrain; fwd=miss; stored"),
+            ("x-cache-source", "upstream"),
+            ("x-model", "gpt-4o-mini"),
+            ("x-provider", "openai"),
+            ("x-upstream-attempts", "openai/m;429, openai/m;200"),
+        ];
+        assert_eq!(shown(&miss, false), pairs(&expected));
+    }
+
+    #[test]
+    fn a_name_that_no_header_can_carry_is_left_out() {
+        for odd in ["m\r\nset-cookie: a=b", "modèle", ""] {
+            let outcome = Outcome { model: odd.into(), ..semantic_hit() };
+            assert!(shown(&outcome, false).iter().all(|(name, _)| name != "x-model" && name != "set-cookie"));
+        }
+    }
+}

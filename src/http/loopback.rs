@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::auth::Keys;
 use super::error::HttpError;
+use super::record;
 
 /// Judges the address of every request, and with it who may have sent it.
 pub(super) async fn check(State(keys): State<Keys>, request: Request, next: Next) -> Response {
@@ -25,7 +26,10 @@ pub(super) async fn check(State(keys): State<Keys>, request: Request, next: Next
     }
     match checked {
         Ok(()) => next.run(Request::from_parts(parts, body)).await,
-        Err(error) => error.into_response(),
+        Err(error) => {
+            record::refused(&parts.extensions, &error);
+            error.into_response()
+        }
     }
 }
 

@@ -90,7 +90,7 @@ fn health() -> Router<Arc<AppState>> {
 }
 
 /// Puts the layers that every request passes around the routes; the last one is the outermost.
-fn layered(routes: Router<Arc<AppState>>, keys: &Keys) -> Router<Arc<AppState>> {
+fn layered<S: Clone + Send + Sync + 'static>(routes: Router<S>, keys: &Keys) -> Router<S> {
     routes
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
@@ -112,4 +112,86 @@ async fn not_found() -> HttpError {
 /// axum adds `allow` to this.
 async fn method_not_allowed(request: Request) -> HttpError {
     HttpError::method_not_allowed(request.method())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::request::Builder;
+    use axum::http::{Request, Response};
+    use http_body_util::BodyExt;
+    use sha2::{Digest, Sha256};
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::config::{AuthConfig, KeyConfig, Secret, Sha256Hex};
+
+    async fn boom() -> &'static str {
+        panic!("a bug")
+    }
+
+    async fn ask(auth: &AuthConfig, request: Builder) -> Response<Body> {
+        let keys = Keys::public(auth);
+        let door = Door { keys: keys.clone(), scopes: &[Admin] };
+        let guarded = Router::new().route("/boom", get(boom)).route_layer(from_fn_with_state(door, admit));
+        let router: Router = layered(guarded, &keys);
+        router.oneshot(request.body(Body::empty()).expect("a valid request")).await.expect("never fails")
+    }
+
+    async fn keyless(request: Builder) -> Response<Body> {
+        ask(&AuthConfig::default(), request.header("host", "localhost")).await
+    }
+
+    async fn code_of(response: Response<Body>) -> serde_json::Value {
+        let body = response.into_body().collect().await.expect("a body").to_bytes();
+        let body: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+        body["error"]["code"].clone()
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_500_with_the_requests_name() {
+        let response = keyless(Request::get("/boom").header("x-request-id", "mine")).await;
+        assert_eq!(response.status().as_u16(), 500);
+        assert_eq!(response.headers()["x-request-id"], "mine");
+        assert_eq!(response.headers()["content-type"], "application/json");
+        assert_eq!(code_of(response).await, "internal");
+    }
+
+    #[tokio::test]
+    async fn an_unknown_path_is_a_404_and_a_wrong_method_a_405_that_says_which_are_right() {
+        assert_eq!(keyless(Request::get("/nowhere")).await.status().as_u16(), 404);
+        let response = keyless(Request::post("/boom")).await;
+        assert_eq!(response.status().as_u16(), 405);
+        assert_eq!(response.headers()["allow"], "GET,HEAD");
+        assert_eq!(code_of(response).await, "method_not_allowed");
+    }
+
+    #[tokio::test]
+    async fn without_keys_a_foreign_page_is_refused_everywhere() {
+        for path in ["/boom", "/nowhere"] {
+            let response = keyless(Request::get(path).header("origin", "https://evil.example")).await;
+            assert_eq!(response.status().as_u16(), 403, "{path}");
+        }
+        let rebound = ask(&AuthConfig::default(), Request::get("/boom").header("host", "evil.example")).await;
+        assert_eq!(rebound.status().as_u16(), 403);
+    }
+
+    #[tokio::test]
+    async fn with_keys_a_door_opens_to_its_scope_alone() {
+        let auth = AuthConfig { keys: Vec::new(), environment_key: Some(Secret::new("all".into())) };
+        let from = |key: &str| Request::get("/boom").header("host", "x.example").header("x-api-key", key);
+        assert_eq!(ask(&auth, from("all")).await.status().as_u16(), 500);
+        let unknown = ask(&auth, from("other")).await;
+        assert_eq!(unknown.status().as_u16(), 401);
+        assert_eq!(unknown.headers()["www-authenticate"], "Bearer");
+        let narrow = KeyConfig {
+            name: "narrow".into(),
+            tenant: "t".into(),
+            scopes: vec![Generate],
+            sha256: Sha256Hex(Sha256::digest("narrow").into()),
+            expires: None,
+        };
+        let narrow = AuthConfig { keys: vec![narrow], environment_key: None };
+        assert_eq!(ask(&narrow, from("narrow")).await.status().as_u16(), 403);
+    }
 }

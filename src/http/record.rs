@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use axum::Extension;
 use axum::extract::{MatchedPath, Request};
-use axum::http::StatusCode;
+use axum::http::{Extensions, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 
+use super::error::HttpError;
 use super::request_id::RequestId;
 use crate::chat::{Dialect, Source};
 use crate::telemetry::Telemetry;
@@ -70,14 +71,14 @@ impl Drop for Record {
         let seconds = self.began.elapsed().as_secs_f64();
         let Self { telemetry, request_id, dialect, route, status, source, .. } = self;
         telemetry.request_done(route, dialect.name(), source, seconds);
-        tracing::info!(
-            %request_id,
-            dialect = dialect.name(),
-            status,
-            source,
-            ms = (seconds * 1e5).round() / 1e2,
-            "generation"
-        );
+        let ms = (seconds * 1e5).round() / 1e2;
+        let dialect = dialect.name();
+        // A hit takes some microseconds, and writing a line about it as long again.
+        if *source == Source::Upstream.name() || *source == NONE {
+            tracing::info!(%request_id, dialect, status, source, ms, "generation");
+        } else {
+            tracing::debug!(%request_id, dialect, status, source, ms, "hit");
+        }
     }
 }
 
@@ -100,4 +101,10 @@ pub(super) async fn log(
         "request"
     );
     response
+}
+
+/// Logs a request that was turned away before any route saw it. Of what it presented nothing is written down.
+pub(super) fn refused(extensions: &Extensions, error: &HttpError) {
+    let request_id = extensions.get::<RequestId>().map_or("", |RequestId(id)| id);
+    tracing::info!(request_id, status = error.status().as_u16(), reason = error.message(), "refused");
 }

@@ -47,7 +47,7 @@ pub enum Failure {
 /// The failure of every upstream that was asked.
 #[derive(Debug)]
 pub struct ChainFailure {
-    /// The one to report: the caller's own mistake where the first upstream saw one, else the last that is none.
+    /// The one to report: the caller's own mistake where the first upstream saw one, else the last failure.
     pub error: ProviderError,
     pub attempts: Vec<chat::Attempt>,
     /// The shortest wait that any of them asked for.
@@ -86,19 +86,18 @@ impl Router {
             if is_over && error.kind == ProviderErrorKind::Timeout {
                 return Err(Failure::TimedOut);
             }
-            // Only the first upstream may blame the caller: a later one may simply not understand the request's shape.
-            let is_verdict = at == 0 && error.kind.is_callers_fault();
-            let may_go_on = error.kind.may_fail_over() || at > 0;
-            let is_final = is_last || is_over || !may_go_on;
-            let reported = match failed.take() {
-                Some(first) if first.0.kind.is_callers_fault() || error.kind.is_callers_fault() => first,
+            let is_final = is_last || is_over || (at == 0 && !error.kind.may_fail_over());
+            // Only the first upstream may blame the caller; a later one may just not understand the request's shape.
+            let (error, is_model_free) = match failed.take() {
+                Some(earlier) if earlier.0.kind.is_callers_fault() || error.kind.is_callers_fault() => {
+                    earlier
+                }
                 _ => (error, step.is_free),
             };
-            if is_final || (is_verdict && !may_go_on) {
-                let (error, is_model_free) = reported;
+            if is_final {
                 return Err(Failure::Upstream(ChainFailure { error, attempts, retry_after, is_model_free }));
             }
-            failed = Some(reported);
+            failed = Some((error, is_model_free));
         }
         // The gateway asks for no generation along an empty chain.
         let error = ProviderError::new(ProviderErrorKind::ModelMissing, "the route has no upstream");

@@ -49,6 +49,10 @@ impl Target {
                 SqlitePoolOptions::new()
                     .max_connections(READERS)
                     .acquire_timeout(CONNECT_TIMEOUT)
+                    // A file does not hang up.
+                    .test_before_acquire(false)
+                    .idle_timeout(None)
+                    .max_lifetime(None)
                     .connect_lazy_with(options.clone().pragma("query_only", "ON")),
             ),
             Self::Postgres(options) => Readers::Postgres(

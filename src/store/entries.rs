@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::database::{Connection, Row, Statement, sql};
 use super::eviction::gain;
-use super::vectors::{StoredVector, insert_vector};
+use super::vectors::StoredVector;
 use super::{StoreError, record};
 use crate::chat::{EndUser, Entry, Fingerprint, ModelAlias, Namespace, Owner, TenantId, UnixMillis};
 
@@ -39,11 +39,21 @@ pub(super) struct EncodedEntry {
 impl EncodedEntry {
     pub(super) fn new(new: NewEntry) -> Result<Self, StoreError> {
         let NewEntry { entry, owner, vector } = new;
+        if entry.cost_usd.is_some_and(|cost| !cost.is_finite()) {
+            // SQLite would store it as absent, and the row would not be what was sealed.
+            return Err(StoreError::Unfit { reason: "its cost is not a number" });
+        }
         let record::SplitRequest { context, prompt } = record::write_request(&entry.request)?;
         let answer = record::write_answer(&entry.answer, &entry.tags)?;
         let digest = *blake3::hash(&context).as_bytes();
         let checksum = checksum(&entry, &owner, &digest, prompt.as_deref(), &answer);
         Ok(Self { entry, owner, vector, context, digest, prompt, answer, checksum })
+    }
+
+    /// Returns the bytes it takes while it waits to be written.
+    pub(super) fn weight(&self) -> usize {
+        let vector = self.vector.as_ref().map_or(0, StoredVector::size);
+        self.context.len() + self.prompt.as_ref().map_or(0, String::len) + self.answer.len() + vector
     }
 
     /// Stores the entry in place of the one that was under its key. That one's hits stay: they say how much the key
@@ -70,7 +80,10 @@ impl EncodedEntry {
             None => (0, None),
         };
         let completion_tokens = self.entry.answer.usage.as_ref().map(|usage| usage.completion_tokens);
-        let own = ROW_BYTES + self.answer.len() + self.prompt.as_ref().map_or(0, String::len);
+        let own = ROW_BYTES
+            + self.answer.len()
+            + self.prompt.as_ref().map_or(0, String::len)
+            + self.vector.as_ref().map_or(0, StoredVector::size);
         // The first entry of a context carries its bytes, the others share it for nothing.
         let freed = own + if is_new_context { self.context.len() } else { 0 };
         let gain = gain(self.entry.cost_usd, completion_tokens, self.entry.answer.text(), freed);
@@ -115,9 +128,9 @@ impl EncodedEntry {
                 .await?;
         }
         if let Some(vector) = &self.vector {
-            insert_vector(connection, id, vector).await?;
+            vector.insert(connection, id).await?;
         }
-        remove_unused_contexts(connection, &replaced).await
+        remove_unused_contexts(connection, &replaced).await.map(drop)
     }
 }
 
@@ -234,20 +247,30 @@ fn checksum(
     *hasher.finalize().as_bytes()
 }
 
-/// Removes entries with all that hangs on them, and returns their keys.
-pub(super) async fn remove_entries(
-    connection: &mut Connection,
-    ids: &[i64],
-) -> Result<Vec<Fingerprint>, StoreError> {
+/// What was removed.
+#[derive(Debug, Default)]
+pub(super) struct Removed {
+    pub(super) keys: Vec<Fingerprint>,
+    /// What they took, the contexts with it that nobody shares any more.
+    pub(super) bytes: i64,
+}
+
+/// Removes entries with all that hangs on them.
+pub(super) async fn remove_entries(connection: &mut Connection, ids: &[i64]) -> Result<Removed, StoreError> {
     if ids.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Removed::default());
     }
     let mut statement = sql("DELETE FROM entries WHERE id IN ");
     statement.push_list(ids.iter().copied());
-    statement.push(" RETURNING key, context");
-    let removed = connection.rows(statement).await?;
-    remove_unused_contexts(connection, &removed).await?;
-    removed.iter().map(|row| row.digest("key")).collect()
+    statement.push(" RETURNING key, context, size");
+    let rows = connection.rows(statement).await?;
+    let keys = rows.iter().map(|row| row.digest("key")).collect::<Result<_, _>>()?;
+    let bytes = sum_of_sizes(&rows)? + remove_unused_contexts(connection, &rows).await?;
+    Ok(Removed { keys, bytes })
+}
+
+fn sum_of_sizes(rows: &[Row]) -> Result<i64, StoreError> {
+    rows.iter().map(|row| row.get::<i64>("size")).sum()
 }
 
 /// Removes the entries of these keys, and returns those that were there.
@@ -260,7 +283,7 @@ pub(super) async fn remove_keys(
         let mut statement = sql("SELECT id FROM entries WHERE key IN ");
         statement.push_list(some.iter().map(Fingerprint::as_bytes));
         let ids = ids(&connection.rows(statement).await?)?;
-        removed.extend(remove_entries(connection, &ids).await?);
+        removed.extend(remove_entries(connection, &ids).await?.keys);
     }
     Ok(removed)
 }
@@ -270,16 +293,16 @@ pub(super) fn ids(rows: &[Row]) -> Result<Vec<i64>, StoreError> {
     rows.iter().map(|row| row.get("id")).collect()
 }
 
-/// Removes those contexts of entries just removed that no other entry shares.
-async fn remove_unused_contexts(connection: &mut Connection, removed: &[Row]) -> Result<(), StoreError> {
+/// Removes those contexts of entries just removed that no other entry shares, and returns what they took.
+async fn remove_unused_contexts(connection: &mut Connection, removed: &[Row]) -> Result<i64, StoreError> {
     if removed.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     let contexts: Vec<Vec<u8>> = removed.iter().map(|row| row.get("context")).collect::<Result<_, _>>()?;
     let mut statement = sql("DELETE FROM contexts WHERE digest IN ");
     statement.push_list(contexts.iter().map(Vec::as_slice));
-    statement.push(" AND NOT EXISTS (SELECT 1 FROM entries WHERE context = digest)");
-    connection.execute(statement).await.map(drop)
+    statement.push(" AND NOT EXISTS (SELECT 1 FROM entries WHERE context = digest) RETURNING size");
+    sum_of_sizes(&connection.rows(statement).await?)
 }
 
 /// Hits of one entry since they were last written down.

@@ -8,14 +8,15 @@
 //!
 //! where `floor` is the worth of the last entry that was evicted, as it was at this entry's last hit (or its writing).
 //! With each eviction the floor rises, so an entry that was worth much but is no longer asked for is overtaken by
-//! newer ones: age counts without a clock, and only where there is a want of room. The USD are those its generation cost; where the cost is unknown, its completion tokens at
-//! [`NOMINAL_USD_PER_TOKEN`]; where nobody counted those, a quarter of its text's bytes. Expired entries go before
-//! any other, and eviction stops at [`TARGET_PERCENT`] of the capacity, so that it does not run for every new entry.
+//! newer ones: age counts without a clock, and only where there is a want of room. The USD are those that its
+//! generation cost; where the cost is unknown, its completion tokens at [`NOMINAL_USD_PER_TOKEN`]; where nobody counted
+//! those, a quarter of its text's bytes. Expired entries go before any other, and eviction stops at
+//! [`TARGET_PERCENT`] of the capacity, so that it does not run for every new entry.
 
 use super::StoreError;
-use super::database::{Connection, Row, sql};
-use super::entries::{ids, integer, only, remove_entries};
-use crate::chat::{Fingerprint, UnixMillis};
+use super::database::{Connection, Row, Statement, sql};
+use super::entries::{Removed, integer, remove_entries};
+use crate::chat::UnixMillis;
 
 /// The price of a completion token where no price is known: 1 USD per million, that of a small model in 2026.
 const NOMINAL_USD_PER_TOKEN: f64 = 1e-6;
@@ -30,43 +31,28 @@ pub(super) const BATCH: i64 = 256;
 pub(super) fn gain(cost_usd: Option<f64>, completion_tokens: Option<u64>, text: &str, bytes: usize) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "a measure, not an account")]
     let estimate = || completion_tokens.map_or(text.len() as f64 / BYTES_PER_TOKEN, |tokens| tokens as f64);
-    let saved =
-        cost_usd.filter(|cost| cost.is_finite()).unwrap_or_else(|| estimate() * NOMINAL_USD_PER_TOKEN);
+    let saved = cost_usd.unwrap_or_else(|| estimate() * NOMINAL_USD_PER_TOKEN);
     #[expect(clippy::cast_precision_loss, reason = "a measure, not an account")]
     let mebibytes = bytes.max(1) as f64 / f64::from(1 << 20);
     saved.max(0.0) / mebibytes
 }
 
-/// Removes up to [`BATCH`] entries that expired before this moment, the oldest first.
-pub(super) async fn sweep(
-    connection: &mut Connection,
-    expired_before: UnixMillis,
-) -> Result<Vec<Fingerprint>, StoreError> {
-    let which = sql("SELECT id FROM entries WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2")
-        .bind(expired_before.0)
-        .bind(BATCH);
-    let ids = ids(&connection.rows(which).await?)?;
-    remove_entries(connection, &ids).await
+/// Returns the query for up to [`BATCH`] entries that expired before this moment, the oldest first.
+pub(super) fn expired(before: UnixMillis) -> Statement {
+    sql("SELECT id, size FROM entries WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2")
+        .bind(before.0)
+        .bind(BATCH)
 }
 
-/// Removes up to [`BATCH`] entries of those worth least if the store is over `goal` bytes; none if it is not.
+/// Removes up to [`BATCH`] entries that free these bytes or part of them: expired ones while there are any, then
+/// those worth least.
 pub(super) async fn evict(
     connection: &mut Connection,
-    goal: u64,
+    excess_bytes: u64,
     now: UnixMillis,
-) -> Result<Vec<Fingerprint>, StoreError> {
-    let used = only(&connection.rows(sql(USED)).await?)?.get::<i64>("bytes")?;
-    let excess = used - integer(goal);
-    if excess <= 0 {
-        return Ok(Vec::new());
-    }
-    let expired = connection
-        .rows(
-            sql("SELECT id, size FROM entries WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2")
-                .bind(now.0)
-                .bind(BATCH),
-        )
-        .await?;
+) -> Result<Removed, StoreError> {
+    let excess = integer(excess_bytes);
+    let expired = connection.rows(expired(now)).await?;
     if !expired.is_empty() {
         let (victims, _) = enough(&expired, excess)?;
         return remove_entries(connection, &victims).await;
@@ -103,3 +89,25 @@ pub(super) const fn target_bytes(capacity_bytes: u64) -> u64 {
 /// The bytes that all entries and contexts take, as we count them.
 pub(super) const USED: &str = "SELECT CAST(coalesce((SELECT sum(size) FROM entries), 0) \
      + coalesce((SELECT sum(size) FROM contexts), 0) AS BIGINT) AS bytes";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MEBIBYTE: usize = 1 << 20;
+
+    #[test]
+    fn a_hit_saves_the_cost_else_the_tokens_else_the_text() {
+        let text = "x".repeat(4000);
+        assert_eq!(gain(Some(0.5), Some(10), &text, MEBIBYTE), 0.5);
+        assert_eq!(gain(None, Some(10), &text, MEBIBYTE), 10.0 * NOMINAL_USD_PER_TOKEN);
+        assert_eq!(gain(None, None, &text, MEBIBYTE), 1000.0 * NOMINAL_USD_PER_TOKEN);
+    }
+
+    #[test]
+    fn what_takes_more_room_must_save_more() {
+        assert_eq!(gain(Some(0.5), None, "", 2 * MEBIBYTE), 0.25);
+        assert_eq!(gain(Some(-1.0), None, "", MEBIBYTE), 0.0);
+        assert!(gain(Some(0.5), None, "", 0).is_finite());
+    }
+}

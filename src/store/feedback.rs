@@ -153,16 +153,16 @@ const fn born_after(now: UnixMillis) -> i64 {
     now.0.saturating_sub(LIFE.as_millis() as i64)
 }
 
-/// Removes requests that are too old to be judged, or too many; not all at once.
-pub(super) async fn sweep_requests(connection: &mut Connection, now: UnixMillis) -> Result<(), StoreError> {
-    let statement =
-        sql("DELETE FROM requests WHERE (tenant, request_id) IN (SELECT tenant, request_id FROM requests \
-         WHERE at <= $1 OR at <= (SELECT at FROM requests ORDER BY at DESC LIMIT 1 OFFSET $2) \
-         ORDER BY at LIMIT $3)")
-        .bind(born_after(now))
-        .bind(KEPT)
-        .bind(SWEPT);
-    connection.execute(statement).await.map(drop)
+/// Removes requests that are too old to be judged, or too many, but not all at once. Returns whether there are more.
+pub(super) async fn sweep_requests(connection: &mut Connection, now: UnixMillis) -> Result<bool, StoreError> {
+    let too_many = sql("SELECT at FROM requests ORDER BY at DESC LIMIT 1 OFFSET $1").bind(KEPT);
+    let too_many: Option<i64> =
+        connection.rows(too_many).await?.first().map(|row| row.get("at")).transpose()?;
+    let statement = sql("DELETE FROM requests WHERE (tenant, request_id) IN \
+         (SELECT tenant, request_id FROM requests WHERE at <= $1 ORDER BY at LIMIT $2)")
+    .bind(born_after(now).max(too_many.unwrap_or(i64::MIN)))
+    .bind(SWEPT);
+    Ok(connection.execute(statement).await? >= SWEPT.unsigned_abs())
 }
 
 /// Forbids a match between two prompts, in either direction.

@@ -9,12 +9,17 @@ use std::io::{Read, Seek, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::Secret;
 
 const FILE_NAME: &str = "refrain.lock";
+/// A command that asks whether a server runs holds the lock for an instant: whoever finds the folder taken looks
+/// again so many times, so far apart.
+const LOOKS: u32 = 5;
+const LOOK: Duration = Duration::from_millis(20);
 
 /// The data folder is ours until this is dropped.
 #[derive(Debug)]
@@ -57,7 +62,7 @@ struct Content {
 }
 
 impl DataLock {
-    /// Takes the folder, making it where there is none.
+    /// Takes the folder, making it where there is none. Blocks for up to a tenth of a second if it is taken.
     pub fn acquire(folder: &Path) -> Result<Self, LockError> {
         let unusable = |source| LockError::Unusable { folder: folder.into(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(unusable)?;
@@ -66,7 +71,15 @@ impl DataLock {
         let opened =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
         let mut file = opened.map_err(unusable)?;
-        match file.try_lock() {
+        let mut locked = file.try_lock();
+        for _ in 0..LOOKS {
+            if !matches!(locked, Err(TryLockError::WouldBlock)) {
+                break;
+            }
+            std::thread::sleep(LOOK);
+            locked = file.try_lock();
+        }
+        match locked {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let pid = read_content(&mut file).map(|content| content.pid);

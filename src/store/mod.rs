@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -40,7 +40,7 @@ pub use self::vectors::{StoredPoint, StoredVector};
 use self::database::{Readers, Row, Statement, sql};
 use self::entries::{EncodedEntry, LIST_LENGTH, Stored, by_keys, only, read_entry};
 use self::feedback::Recent;
-use self::writer::{Job, LastFailure, Write, Writer};
+use self::writer::{Job, LastFailure, Write, Writer, Written};
 use crate::chat::{Entry, Fingerprint, TenantId, UnixMillis};
 
 /// The longest wait for a commit. When it passes, the write may still come to be.
@@ -52,7 +52,7 @@ const SCAN_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest wait for a sign of life.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A place in a list that is read page by page. Entries written later come after it.
+/// A place in a list that is read page by page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor(i64);
 
@@ -88,7 +88,7 @@ pub struct StoreStats {
     pub bytes: u64,
     pub vectors: u64,
     pub blocked_pairs: u64,
-    /// When the oldest entry was made.
+    /// When the entry was made that has been here the longest.
     pub oldest: Option<UnixMillis>,
     /// Rows found damaged and removed since the start.
     pub damaged: u64,
@@ -100,6 +100,8 @@ pub struct StoreStats {
 pub struct Store {
     readers: Readers,
     jobs: mpsc::Sender<Job>,
+    /// What waiting entries may take, in KiB.
+    room: Arc<Semaphore>,
     recent: Arc<Recent>,
     last_failure: Arc<LastFailure>,
     closing: CancellationToken,
@@ -130,19 +132,24 @@ impl Store {
             reason = "the store waits for this task in `close`: it must outlive every other task that writes"
         )]
         let writer = Mutex::new(Some(tokio::spawn(writer.run())));
-        let store = Self { readers, jobs, recent, last_failure, closing, writer, damaged: AtomicU64::new(0) };
-        Ok((store, opened))
+        let room = Arc::new(Semaphore::new(writer::QUEUE_KIBIBYTES));
+        let damaged = AtomicU64::new(0);
+        Ok((Self { readers, jobs, room, recent, last_failure, closing, writer, damaged }, opened))
     }
 
     /// Stores an entry in place of the one under its key, and of that one's vectors. Returns after the commit;
     /// dropping the future does not undo it.
     pub async fn put(&self, new: NewEntry) -> Result<(), StoreError> {
-        self.write(Write::Put(Box::new(EncodedEntry::new(new)?))).await.map(drop)
+        let entry = EncodedEntry::new(new)?;
+        let kibibytes = u32::try_from(entry.weight() / 1024 + 1).unwrap_or(u32::MAX);
+        let room =
+            Arc::clone(&self.room).try_acquire_many_owned(kibibytes).map_err(|_| StoreError::Overloaded)?;
+        self.write_in(Write::Put(Box::new(entry)), Some(room)).await.map(drop)
     }
 
     /// Stores a vector of an entry; returns whether the entry was still there.
     pub async fn put_vector(&self, key: Fingerprint, vector: StoredVector) -> Result<bool, StoreError> {
-        self.write(Write::PutVector(key, vector)).await.map(|found| !found.is_empty())
+        self.write(Write::PutVector(key, vector)).await.map(|written| !written.keys.is_empty())
     }
 
     /// Returns the entry under a key, expired or not.
@@ -162,7 +169,7 @@ impl Store {
 
     /// Removes entries and returns how many were there.
     pub async fn remove(&self, keys: Vec<Fingerprint>) -> Result<u64, StoreError> {
-        self.write(Write::Remove(keys)).await.map(|removed| removed.len() as u64)
+        self.write(Write::Remove(keys)).await.map(|written| written.keys.len() as u64)
     }
 
     /// Writes down hits.
@@ -191,7 +198,7 @@ impl Store {
     pub async fn remove_selected(&self, selection: &Selection) -> Result<Vec<Fingerprint>, StoreError> {
         let last = self.read(sql("SELECT coalesce(max(id), 0) AS last FROM entries"), SCAN_TIMEOUT).await?;
         let last: i64 = only(&last)?.get("last")?;
-        self.write_until_empty(|| Write::RemoveSelected(Box::new(selection.clone()), last)).await
+        self.write_until_done(|| Write::RemoveSelected(Box::new(selection.clone()), last)).await
     }
 
     /// Removes entries that expired longer ago than stale ones are kept, and requests that can no longer be judged.
@@ -203,18 +210,27 @@ impl Store {
     ) -> Result<Vec<Fingerprint>, StoreError> {
         let keep = i64::try_from(keep_stale_for.as_millis()).unwrap_or(i64::MAX);
         let expired_before = UnixMillis(now.0.saturating_sub(keep));
-        self.write_until_empty(|| Write::Sweep { expired_before, now }).await
+        self.write_until_done(|| Write::Sweep { expired_before, now }).await
     }
 
     /// Removes what saves least while the store is over its capacity; `eviction.rs` says what that is. Returns the
     /// keys of what went.
     pub async fn evict(&self, capacity_bytes: u64, now: UnixMillis) -> Result<Vec<Fingerprint>, StoreError> {
         let used = self.read(sql(eviction::USED), SCAN_TIMEOUT).await?;
-        if unsigned(only(&used)?.get("bytes")?) <= capacity_bytes {
+        let used = unsigned(only(&used)?.get("bytes")?);
+        if used <= capacity_bytes {
             return Ok(Vec::new());
         }
-        let goal_bytes = eviction::target_bytes(capacity_bytes);
-        self.write_until_empty(|| Write::Evict { goal_bytes, now }).await
+        let mut excess_bytes = used - eviction::target_bytes(capacity_bytes);
+        let mut all = Vec::new();
+        loop {
+            let evicted = self.write(Write::Evict { excess_bytes, now }).await?;
+            all.extend(evicted.keys);
+            if !evicted.has_more {
+                return Ok(all);
+            }
+            excess_bytes = excess_bytes.saturating_sub(evicted.freed_bytes);
+        }
     }
 
     /// Returns vectors of an embedder whose entries are fresh, in the order in which they were written: whoever reads
@@ -294,7 +310,7 @@ impl Store {
         let rows = self
             .read(
                 sql("SELECT (SELECT count(*) FROM entries) AS entries, (SELECT count(*) FROM vectors) AS vectors, \
-                     (SELECT count(*) FROM blocked_pairs) AS pairs, (SELECT min(created_at) FROM entries) AS oldest"),
+                     (SELECT count(*) FROM blocked_pairs) AS pairs, (SELECT created_at FROM entries ORDER BY id LIMIT 1) AS oldest"),
                 SCAN_TIMEOUT,
             )
             .await?;
@@ -311,13 +327,17 @@ impl Store {
         })
     }
 
-    /// Returns whether the store can be read now and the last transaction went well.
+    /// Returns whether the store can be read now and the last transaction went well. After a failure each call also
+    /// tries the disk again in the background, so that a store nobody writes to any more is found well again.
     pub async fn health(&self) -> Result<(), StoreError> {
         if self.jobs.is_closed() {
             return Err(StoreError::Closed);
         }
         self.read(sql("SELECT 1"), PROBE_TIMEOUT).await?;
-        self.last_failure.get().map_or(Ok(()), Err)
+        let Some(failure) = self.last_failure.get() else { return Ok(()) };
+        // If the queue is full, its own writes are probe enough.
+        self.enqueue(Job { write: Write::Probe, reply: None, _room: None }).ok();
+        Err(failure)
     }
 
     /// Takes no more writes, commits those that wait, folds SQLite's log into its file and closes every connection.
@@ -336,23 +356,31 @@ impl Store {
     }
 
     /// Hands a write to the writer and waits for its commit.
-    async fn write(&self, write: Write) -> Result<Vec<Fingerprint>, StoreError> {
+    async fn write(&self, write: Write) -> Result<Written, StoreError> {
+        self.write_in(write, None).await
+    }
+
+    async fn write_in(
+        &self,
+        write: Write,
+        room: Option<OwnedSemaphorePermit>,
+    ) -> Result<Written, StoreError> {
         let (reply, committed) = oneshot::channel();
-        self.enqueue(Job { write, reply: Some(reply) })?;
+        self.enqueue(Job { write, reply: Some(reply), _room: room })?;
         let answered =
             tokio::time::timeout(WRITE_TIMEOUT, committed).await.map_err(|_| StoreError::Timeout)?;
         answered.unwrap_or(Err(StoreError::Closed))
     }
 
     /// Repeats a write that does its work a batch at a time; other writes go between the batches.
-    async fn write_until_empty(&self, write: impl Fn() -> Write) -> Result<Vec<Fingerprint>, StoreError> {
+    async fn write_until_done(&self, write: impl Fn() -> Write) -> Result<Vec<Fingerprint>, StoreError> {
         let mut all = Vec::new();
         loop {
-            let some = self.write(write()).await?;
-            if some.is_empty() {
+            let Written { keys, has_more, .. } = self.write(write()).await?;
+            all.extend(keys);
+            if !has_more {
                 return Ok(all);
             }
-            all.extend(some);
         }
     }
 
@@ -376,7 +404,7 @@ impl Store {
         if !damaged.is_empty() {
             self.damaged.fetch_add(damaged.len() as u64, Ordering::Relaxed);
             // If the queue is full, the next read finds them again.
-            self.enqueue(Job { write: Write::Remove(damaged), reply: None }).ok();
+            self.enqueue(Job { write: Write::Remove(damaged), reply: None, _room: None }).ok();
         }
         Ok(sound)
     }

@@ -67,6 +67,12 @@ async fn open_sqlite(path: &Path) -> Result<(Target, Connection, Opened), StoreE
             let (target, connection) = prepare_sqlite(path).await?;
             Ok((target, connection, Opened::SetAside(aside)))
         }
+        Err(StoreError::Io { code } | StoreError::Busy { code } | StoreError::Refused { code }) => {
+            Err(StoreError::Unusable {
+                path: path.into(),
+                reason: format!("SQLite answers with code {code}"),
+            })
+        }
         Err(error) => Err(error),
     }
 }
@@ -139,7 +145,11 @@ async fn check_ownership(connection: &mut Connection, path: &Path) -> Result<(),
     let tables = connection.rows(sql("SELECT count(*) AS tables FROM sqlite_schema")).await?;
     match (only(&mark)?.get::<i64>("application_id")?, only(&tables)?.get::<i64>("tables")?) {
         (APPLICATION_ID, _) => Ok(()),
-        (0, 0) => connection.execute(sql("PRAGMA application_id = 1919316590")).await.map(drop),
+        (0, 0) => {
+            let mut mark = sql("PRAGMA application_id = ");
+            mark.push(&APPLICATION_ID.to_string());
+            connection.execute(mark).await.map(drop)
+        }
         _ => Err(StoreError::Foreign { path: path.into() }),
     }
 }
@@ -185,8 +195,14 @@ async fn open_postgres(url: &str) -> Result<(Target, Connection, Opened), StoreE
             ("idle_in_transaction_session_timeout", "60s"),
         ])
         .disable_statement_logging();
+    let address = format!("{}:{}", options.get_host(), options.get_port());
     let target = Target::Postgres(options);
-    let mut connection = target.connect().await?;
+    let mut connection = target.connect().await.map_err(|error| match error {
+        StoreError::Unreachable { reason } => {
+            StoreError::Unreachable { reason: format!("{address}: {reason}") }
+        }
+        other => other,
+    })?;
     let tables = connection
         .rows(sql("SELECT count(*) AS tables FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'entries'"))
         .await?;
@@ -216,4 +232,32 @@ async fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
 
 fn migration(version: i64, description: &'static str, text: SqlStr) -> Migration {
     Migration::new(version, description.into(), MigrationType::Simple, text, false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_is_as_durable_as_sqlite_can_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("refrain.db").display());
+        let (_, mut connection, _) = open(&url).await.unwrap();
+        let rows = connection.rows(sql("PRAGMA journal_mode")).await.unwrap();
+        assert_eq!(rows[0].get("journal_mode"), Ok("wal".to_owned()));
+        for (pragma, name, value) in [
+            ("PRAGMA synchronous", "synchronous", 2),
+            ("PRAGMA foreign_keys", "foreign_keys", 1),
+            ("PRAGMA trusted_schema", "trusted_schema", 0),
+            ("PRAGMA cell_size_check", "cell_size_check", 1),
+            ("PRAGMA application_id", "application_id", APPLICATION_ID),
+            ("PRAGMA journal_size_limit", "journal_size_limit", 64 << 20),
+            ("PRAGMA busy_timeout", "timeout", 5000),
+        ] {
+            assert_eq!(connection.rows(sql(pragma)).await.unwrap()[0].get(name), Ok(value), "{pragma}");
+        }
+        // No row where memory-mapped reads are compiled out altogether.
+        let mapped = connection.rows(sql("PRAGMA mmap_size")).await.unwrap();
+        assert!(mapped.iter().all(|row| row.get("mmap_size") == Ok(0_i64)));
+    }
 }

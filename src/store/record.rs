@@ -282,6 +282,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         #[test]
         fn any_request_comes_back_as_it_was(request in request()) {
             let split = write_request(&request).unwrap();

@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::database::{Connection, Target};
+use super::database::{Connection, Target, sql};
 use super::entries::{EncodedEntry, Touch, ids, remove_entries, remove_keys, touch};
 use super::feedback::{Recent, block_pair, sweep_requests, write_requests};
 use super::vectors::{StoredVector, put_vector};
@@ -21,6 +21,8 @@ use crate::chat::{Fingerprint, UnixMillis};
 
 /// Writes that may wait; beyond it the store is overloaded.
 pub(super) const QUEUE: usize = 1024;
+/// What entries may take while they wait; beyond it the store is overloaded, too.
+pub(super) const QUEUE_KIBIBYTES: usize = 64 << 10;
 /// The most writes in one transaction.
 const BATCH: usize = 256;
 /// The longest a transaction may take.
@@ -28,7 +30,7 @@ const BATCH_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long remembered requests wait to be written.
 const REQUESTS_EVERY: Duration = Duration::from_millis(500);
 
-/// Something to be written. Every write answers with the keys of the entries it removed or found.
+/// Something to be written.
 pub(super) enum Write {
     Put(Box<EncodedEntry>),
     PutVector(Fingerprint, StoredVector),
@@ -41,50 +43,82 @@ pub(super) enum Write {
         expired_before: UnixMillis,
         now: UnixMillis,
     },
-    /// Removes some entries if the store is larger than this.
+    /// Removes some entries to free these bytes.
     Evict {
-        goal_bytes: u64,
+        excess_bytes: u64,
         now: UnixMillis,
     },
     BlockPair(Fingerprint, Fingerprint),
+    /// Changes nothing, but must reach the disk.
+    Probe,
 }
 
-type Written = Result<Vec<Fingerprint>, StoreError>;
+/// What came of a write.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    /// The entries that were removed, or that a vector was found to belong to.
+    pub(super) keys: Vec<Fingerprint>,
+    /// What those took that were evicted.
+    pub(super) freed_bytes: u64,
+    /// Whether it does its work a batch at a time, and there is more to do.
+    pub(super) has_more: bool,
+}
 
 impl Write {
-    async fn apply(&self, connection: &mut Connection) -> Written {
-        match self {
-            Self::Put(entry) => entry.put(connection).await?,
-            Self::PutVector(key, vector) => return put_vector(connection, key, vector).await,
-            Self::Remove(keys) => return remove_keys(connection, keys).await,
+    async fn apply(&self, connection: &mut Connection) -> Result<Written, StoreError> {
+        let (mut has_more, mut freed_bytes) = (false, 0);
+        let keys = match self {
+            Self::Put(entry) => {
+                entry.put(connection).await?;
+                Vec::new()
+            }
+            Self::PutVector(key, vector) => put_vector(connection, key, vector).await?,
+            Self::Remove(keys) => remove_keys(connection, keys).await?,
             Self::RemoveSelected(selection, up_to) => {
-                let which = connection.rows(selection.ids(*up_to, eviction::BATCH)).await?;
-                return remove_entries(connection, &ids(&which)?).await;
+                let some = ids(&connection.rows(selection.ids(*up_to, eviction::BATCH)).await?)?;
+                has_more = !some.is_empty();
+                remove_entries(connection, &some).await?.keys
             }
             Self::Touch(touches) => {
                 for one in touches {
                     touch(connection, one).await?;
                 }
+                Vec::new()
             }
             Self::Sweep { expired_before, now } => {
-                sweep_requests(connection, *now).await?;
-                return eviction::sweep(connection, *expired_before).await;
+                let some = ids(&connection.rows(eviction::expired(*expired_before)).await?)?;
+                has_more = sweep_requests(connection, *now).await? || !some.is_empty();
+                remove_entries(connection, &some).await?.keys
             }
-            Self::Evict { goal_bytes, now } => return eviction::evict(connection, *goal_bytes, *now).await,
-            Self::BlockPair(one, other) => block_pair(connection, *one, *other).await?,
-        }
-        Ok(Vec::new())
+            Self::Evict { excess_bytes, now } => {
+                let evicted = eviction::evict(connection, *excess_bytes, *now).await?;
+                freed_bytes = evicted.bytes.unsigned_abs();
+                has_more = freed_bytes < *excess_bytes && !evicted.keys.is_empty();
+                evicted.keys
+            }
+            Self::BlockPair(one, other) => {
+                block_pair(connection, *one, *other).await?;
+                Vec::new()
+            }
+            Self::Probe => {
+                connection.execute(sql("UPDATE eviction SET floor = floor")).await?;
+                Vec::new()
+            }
+        };
+        Ok(Written { keys, freed_bytes, has_more })
     }
 }
 
 /// A write and who waits for it, if anybody.
 pub(super) struct Job {
     pub(super) write: Write,
-    pub(super) reply: Option<oneshot::Sender<Written>>,
+    pub(super) reply: Option<oneshot::Sender<Result<Written, StoreError>>>,
+    /// Its share of [`QUEUE_KIBIBYTES`], given back when it is done.
+    pub(super) _room: Option<OwnedSemaphorePermit>,
 }
 
 impl Job {
-    fn answer(self, written: Written) {
+    fn answer(self, written: Result<Written, StoreError>) {
         if let Some(reply) = self.reply {
             // Whoever asked may have stopped waiting.
             reply.send(written).ok();
@@ -179,7 +213,7 @@ impl Writer {
         self.recent.end_writing(written.is_ok());
     }
 
-    async fn transact(&mut self, writes: &[&Write]) -> Result<Vec<Vec<Fingerprint>>, StoreError> {
+    async fn transact(&mut self, writes: &[&Write]) -> Result<Vec<Written>, StoreError> {
         self.in_transaction(async |connection| {
             let mut written = Vec::with_capacity(writes.len());
             for write in writes {
@@ -209,10 +243,13 @@ impl Writer {
             None => self.target.connect().await?,
         };
         let transaction = AssertUnwindSafe(async {
-            if let Err(StoreError::Unreachable { .. }) = connection.begin().await {
+            match connection.begin().await {
                 // The server closed it while it was idle; nothing was begun, so nothing is done twice.
-                connection = self.target.connect().await?;
-                connection.begin().await?;
+                Err(StoreError::Unreachable { .. }) => {
+                    connection = self.target.connect().await?;
+                    connection.begin().await?;
+                }
+                begun => begun?,
             }
             let done = work(&mut connection).await?;
             connection.commit().await?;
@@ -234,5 +271,60 @@ impl Writer {
             Err(_) => {}
         }
         done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::open::open;
+
+    async fn writer(folder: &tempfile::TempDir) -> Writer {
+        let url = format!("sqlite://{}", folder.path().join("refrain.db").display());
+        let (target, connection, _) = open(&url).await.unwrap();
+        Writer {
+            target,
+            connection: Some(connection),
+            jobs: mpsc::channel(1).1,
+            recent: Arc::default(),
+            last_failure: Arc::default(),
+            closing: CancellationToken::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_fails_its_transaction_and_no_later_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = writer(&folder).await;
+        let done = writer
+            .in_transaction(async |connection| {
+                connection.execute(sql("UPDATE eviction SET floor = 7")).await?;
+                if connection.rows(sql("SELECT floor FROM eviction")).await?.len() == 1 {
+                    panic!("as this test wants it");
+                }
+                Ok(())
+            })
+            .await;
+        assert_eq!(done, Err(StoreError::Panicked));
+        let floor = writer
+            .in_transaction(async |connection| connection.rows(sql("SELECT floor FROM eviction")).await);
+        assert_eq!(floor.await.unwrap()[0].get("floor"), Ok(0.0), "it was rolled back");
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_a_failure_until_a_write_succeeds_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = writer(&folder).await;
+        let grow = async |connection: &mut Connection| {
+            let vast = vec![7_u8; 1 << 20];
+            let statement = sql("INSERT INTO contexts (digest, body, size) VALUES ($1, $2, $3)");
+            connection.execute(statement.bind(&[7; 32]).bind(vast.as_slice()).bind(1_i64)).await
+        };
+        // The limit belongs to this connection, as a disk belongs to its file.
+        writer.connection.as_mut().unwrap().rows(sql("PRAGMA max_page_count = 40")).await.unwrap();
+        assert_eq!(writer.in_transaction(grow).await, Err(StoreError::Full));
+        assert_eq!(writer.last_failure.get(), Some(StoreError::Full));
+        assert_eq!(writer.in_transaction(grow).await, Ok(1));
+        assert_eq!(writer.last_failure.get(), None);
     }
 }

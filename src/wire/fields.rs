@@ -6,6 +6,9 @@ use serde_json::{Map, Value};
 
 use super::WireError;
 
+/// The longest name of a model or a task, in bytes.
+const NAME_BYTES_MAX: usize = 256;
+
 /// The way to a field. Lives on the stack and is only spelled out when something is wrong.
 #[derive(Clone, Copy)]
 pub(super) enum Path<'a> {
@@ -45,6 +48,17 @@ impl<'a> Path<'a> {
             Value::String(text) => Ok(text),
             other => Err(self.wrong_type("a string", &other)),
         }
+    }
+
+    /// Reads a text that goes on into headers, labels and messages: short, and without control characters.
+    pub(super) fn name(&self, value: Value) -> Result<String, WireError> {
+        let name = self.text(value)?;
+        if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
+            return Err(
+                self.error(format!("must have 1 to {NAME_BYTES_MAX} bytes and no control characters"))
+            );
+        }
+        Ok(name)
     }
 
     pub(super) fn bool(&self, value: Value) -> Result<bool, WireError> {

@@ -32,11 +32,11 @@ pub fn parse_request(body: &[u8]) -> Result<Asked, WireError> {
             "prompt" => prompt = Some(at.text(value)?),
             "messages" => request.messages = read_plain_messages(value, &at)?,
             "system" => system = Some(at.text(value)?),
-            "model" => request.model = Some(at.text(value)?),
+            "model" => request.model = Some(at.name(value)?),
             "max_tokens" => tokens = at.count(value, u32::MAX)?,
             "temperature" => request.sampling.temperature = Some(at.f64(value)?),
             "stream" => delivery.stream = at.bool(value)?,
-            "task" => task = Some(at.text(value)?),
+            "task" => task = Some(at.name(value)?),
             "cache" => cache = BodyControls::read(value, &at)?,
             _ => {
                 return Err(at.error(

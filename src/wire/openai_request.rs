@@ -37,7 +37,7 @@ pub fn parse_request(body: &[u8]) -> Result<Asked, WireError> {
         let ChatRequest { sampling, .. } = &mut request;
         match field.as_str() {
             _ if value.is_null() => {}
-            "model" => request.model = Some(at.text(value)?),
+            "model" => request.model = Some(at.name(value)?),
             "messages" => request.messages = read_messages(value, &at)?,
             "tools" => request.tools = read_tools(value, &at)?,
             "tool_choice" => request.tool_choice = Some(read_tool_choice(value, &at)?),
@@ -349,6 +349,7 @@ mod tests {
         for (fields, message) in [
             ("\"temperature\": \"hot\"", "`temperature` must be a number, not a string"),
             ("\"model\": 4", "`model` must be a string, not a number"),
+            ("\"model\": \"m\\r\\nx: y\"", "`model` must have 1 to 256 bytes and no control characters"),
             ("\"n\": 0", "`n` must be a whole number from 1 to 128"),
             ("\"max_tokens\": -1", "`max_tokens` must be"),
             (

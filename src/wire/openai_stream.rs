@@ -147,6 +147,9 @@ pub struct ChunkEncoder {
     include_usage: bool,
     /// The beginning that all chunks share, up to the value of `choices`.
     head: Vec<u8>,
+    /// Lists and objects that we do not know: they may be large, so they go into the first chunk alone. Texts and
+    /// numbers, such as `system_fingerprint`, stand in every chunk, and SDKs take them from the last one.
+    once: Vec<u8>,
     /// The choices whose role has been written.
     opened: Vec<u32>,
     usage: Option<Usage>,
@@ -155,7 +158,8 @@ pub struct ChunkEncoder {
 impl ChunkEncoder {
     /// Begins a stream; with `include_usage` it ends with the usage, if one has come.
     pub fn new(include_usage: bool) -> Self {
-        let mut encoder = Self { include_usage, head: Vec::new(), opened: Vec::new(), usage: None };
+        let mut encoder =
+            Self { include_usage, head: Vec::new(), once: Vec::new(), opened: Vec::new(), usage: None };
         encoder.start("", 0, "", &Map::new());
         encoder
     }
@@ -167,14 +171,21 @@ impl ChunkEncoder {
             object: &'static str,
             created: i64,
             model: &'a str,
-            #[serde(flatten)]
-            unknown: &'a Map<String, Value>,
         }
         self.head.clear();
-        let head = Head { id, object: "chat.completion.chunk", created, model, unknown };
+        self.once.clear();
+        let head = Head { id, object: "chat.completion.chunk", created, model };
         serde_json::to_writer(&mut self.head, &head).expect(WRITES);
         let brace = self.head.pop();
         debug_assert_eq!(brace, Some(b'}'));
+        for (field, value) in unknown {
+            let is_large = value.is_array() || value.is_object();
+            let part = if is_large { &mut self.once } else { &mut self.head };
+            part.push(b',');
+            serde_json::to_writer(&mut *part, field).expect(WRITES);
+            part.push(b':');
+            serde_json::to_writer(&mut *part, value).expect(WRITES);
+        }
         self.head.extend_from_slice(b",\"choices\":");
     }
 
@@ -241,7 +252,7 @@ impl ChunkEncoder {
     }
 
     fn chunk(
-        &self,
+        &mut self,
         choice: u32,
         delta: &impl Serialize,
         logprobs: Option<&Value>,
@@ -259,6 +270,7 @@ impl ChunkEncoder {
         sse::event(out, |out| {
             out.extend_from_slice(&self.head);
             serde_json::to_writer(&mut *out, &[choice]).expect(WRITES);
+            out.append(&mut self.once);
             out.extend_from_slice(if self.include_usage { b",\"usage\":null}" } else { b"}" });
         });
     }

@@ -1,8 +1,14 @@
 //! The binary as an operator meets it: what it prints where, and how it ends.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::thread::JoinHandle;
+
+use refrain::config::Secret;
+use refrain::store::DataLock;
+use serde_json::{Value, json};
 
 fn refrain(folder: &Path, line: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_refrain"));
@@ -32,8 +38,8 @@ fn a_new_key_is_printed_once_with_its_block_and_nothing_else() {
     assert!(!block.contains(key));
 
     let again = output(folder.path(), "key new --name web --json");
-    let json: serde_json::Value = serde_json::from_slice(&again.stdout).unwrap();
-    assert_eq!(json["block"]["scopes"], serde_json::json!(["generate"]));
+    let json: Value = serde_json::from_slice(&again.stdout).unwrap();
+    assert_eq!(json["block"]["scopes"], json!(["generate"]));
     assert_ne!(json["key"].as_str(), Some(key));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "it touches no file");
 }
@@ -82,7 +88,7 @@ fn a_command_in_the_wrong_folder_says_so_and_makes_nothing() {
 fn a_server_that_is_not_there_is_named() {
     let folder = tempfile::tempdir().unwrap();
     // A port that was free a moment ago, and that nobody listens on now.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let failed = output(folder.path(), &format!("stats --server http://127.0.0.1:{port}"));
     assert_eq!(failed.status.code(), Some(1));
     assert!(text(&failed.stderr).contains(&format!("127.0.0.1:{port}")), "{}", text(&failed.stderr));
@@ -102,4 +108,77 @@ fn a_reader_that_has_had_enough_is_no_failure() {
         BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok).collect();
     assert!(child.wait().unwrap().success(), "{remarks:?}");
     assert!(!remarks.iter().any(|line| line.starts_with("refrain:")), "{remarks:?}");
+}
+
+/// An admin listener that answers one request with this, and returns what it was asked: the head, and the body.
+fn admin_listener(status: &'static str, answer: Value) -> (SocketAddr, JoinHandle<(String, Value)>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let served = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let mut reader = BufReader::new(&stream);
+        let mut head = String::new();
+        while reader.read_line(&mut head).unwrap() > 2 {}
+        let head = head.to_ascii_lowercase();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let mut body = vec![0; length.map_or(0, |length| length.trim().parse().unwrap())];
+        reader.read_exact(&mut body).unwrap();
+        let answer = answer.to_string();
+        let length = answer.len();
+        write!(&stream, "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{answer}")
+            .unwrap();
+        (head, serde_json::from_slice(&body).unwrap_or_default())
+    });
+    (address, served)
+}
+
+#[test]
+fn a_command_asks_the_server_that_holds_the_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let (address, served) = admin_listener("200 OK", json!({"dry_run": true, "count": 3}));
+    let mut lock = DataLock::acquire(&data).unwrap();
+    lock.publish(address, &Secret::new("the-token".into())).unwrap();
+
+    let done = output(folder.path(), "invalidate --tag prices --older-than-seconds 60");
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    assert_eq!(text(&done.stdout), "entries that fit: 3\n");
+    assert!(text(&done.stderr).contains("--yes"));
+
+    let (head, body) = served.join().unwrap();
+    assert!(head.starts_with("post /admin/invalidate http/1.1\r\n"), "{head}");
+    assert!(head.contains("authorization: bearer the-token\r\n"), "{head}");
+    assert_eq!(body, json!({"tag": "prices", "older_than_seconds": 60, "dry_run": true}));
+}
+
+#[test]
+fn a_named_server_gets_the_key_of_the_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    let (address, served) =
+        admin_listener("404 Not Found", json!({"error": {"message": "nothing is known of this request"}}));
+    let mut command =
+        refrain(folder.path(), &format!("feedback wrong --request-id r-1 --server http://{address}"));
+    let failed = command.env("REFRAIN_API_KEY", "rf_key").output().unwrap();
+    assert_eq!(failed.status.code(), Some(1));
+    assert_eq!(text(&failed.stderr), "refrain: nothing is known of this request (404 Not Found)\n");
+
+    let (head, body) = served.join().unwrap();
+    assert!(head.starts_with("post /admin/feedback "), "{head}");
+    assert!(head.contains("authorization: bearer rf_key\r\n"), "{head}");
+    assert_eq!(body, json!({"request_id": "r-1", "verdict": "wrong"}));
+}
+
+#[test]
+fn a_check_beside_a_running_server_asks_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (address, served) =
+        admin_listener("200 OK", json!({"store": {"entries": 7}, "index": {"points": 5}}));
+    let mut lock = DataLock::acquire(&folder.path().join("data")).unwrap();
+    lock.publish(address, &Secret::new("the-token".into())).unwrap();
+    let checked = output(folder.path(), "check --json");
+    let findings: Value = serde_json::from_slice(&checked.stdout).unwrap();
+    let details: Vec<_> = findings.as_array().unwrap().iter().map(|it| it["detail"].to_string()).collect();
+    assert!(details.iter().any(|detail| detail.contains("entries 7")), "{details:?}");
+    assert!(details.iter().any(|detail| detail.contains("points 5")), "{details:?}");
+    assert!(served.join().unwrap().0.starts_with("get /admin/stats "));
 }

@@ -8,14 +8,17 @@
 
 mod bad_input;
 mod cli;
+mod embed;
 mod exact;
 mod examples;
+mod fetch;
 mod flight;
 mod index;
 mod index_edge;
 mod index_server;
 mod keys;
 mod layering;
+mod listener;
 mod semantic;
 mod store;
 mod storing;

@@ -157,6 +157,23 @@ async fn tls_is_never_lowered_to_plain_text() {
     assert_eq!(send(&url, limits()).await.unwrap_err(), TransportError::Tls);
 }
 
+/// A listener whose queue is full drops further attempts without a word, as a firewall does.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_connection_that_nobody_answers_ends_with_the_connect_timeout() {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(0).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    while let Ok(stream) = tokio::time::timeout(SHORT, TcpStream::connect(address)).await {
+        waiting.push(stream.unwrap());
+    }
+    let url = Url::parse(&format!("http://{address}/")).unwrap();
+    let limits = CallLimits::until(Instant::now() + AMPLE, SHORT);
+    assert_eq!(send(&url, limits).await.unwrap_err(), TransportError::ConnectTimeout);
+}
+
 #[tokio::test]
 async fn a_handshake_that_hangs_ends_with_the_connect_timeout() {
     let url = server("https", |stream| async move {

@@ -74,6 +74,23 @@ fn a_truncated_prompt_is_refused_on_either_side() {
     assert!(super::window(&whole, &cut).is_some());
 }
 
+#[test]
+fn prompts_in_unknown_languages_are_refused() {
+    let refused = |prompt: &str, tokens| {
+        let prompt = Analysed::new(prompt);
+        let side = Side { tokens, ..side(&prompt) };
+        super::language(&side, &side, &["en".to_owned()]).is_some()
+    };
+    // The token counts are those of all-MiniLM-L6-v2.
+    assert!(refused("¿Cuál es la capital de Francia?", 12));
+    assert!(refused("Jaka jest stolica Francji?", 15));
+    assert!(refused("Hoe kan ik mijn wachtwoord opnieuw instellen?", 18));
+    assert!(!refused("What is the capital of France?", 9));
+    assert!(!refused("cheap flights london tokyo", 6));
+    assert!(!refused("Where is the Café de Flore?", 9));
+    assert!(!refused("latest kubernetes useEffect docs", 14));
+}
+
 fn vetoes(a: &str, b: &str) -> Vec<String> {
     let (a, b) = (Analysed::new(a), Analysed::new(b));
     GUARDS.iter().filter_map(|guard| guard(&side(&a), &side(&b))).collect()

@@ -1,6 +1,6 @@
 //! Identifiers, flags, paths, addresses, versions and operators are the same pieces on both sides, in any order.
 //!
-//! A name of two words may be written as words on the other side: `default_factory` beside "default factory".
+//! A name of two words may be written as words on the other side: `max_retries` beside "max retries".
 
 use std::collections::HashSet;
 use std::sync::LazyLock;

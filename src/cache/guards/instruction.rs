@@ -90,10 +90,15 @@ fn folded(text: &str) -> Cow<'_, str> {
     Cow::Owned(core.to_lowercase().replace('’', "'"))
 }
 
-/// Reads a line for an operation or for a hint at the text that it works on.
-pub(super) fn clue(line: &str) -> Clue {
+/// Reads a line for an operation or for a hint at the text that it works on, which other lines may hold.
+pub(super) fn clue(line: &str, other_lines: bool) -> Clue {
     let words = words(line);
-    let Some((start, end)) = operation(&words) else { return hinted(&words) };
+    let Some((start, end)) = operation(&words) else {
+        return match hinted(&words) {
+            Clue::Material(_) if other_lines => Clue::Operation,
+            clue => clue,
+        };
+    };
     let material = stripped(&words[end..]);
     if !material.is_empty() {
         return Clue::Material(text(material));
@@ -102,6 +107,15 @@ pub(super) fn clue(line: &str) -> Clue {
         before if before.is_empty() => Clue::Operation,
         before => Clue::Material(before),
     }
+}
+
+/// Returns the languages that a line translates to or from, in alphabetical order.
+pub(super) fn languages(line: &str) -> Vec<String> {
+    let words = words(line);
+    let named = (0..words.len()).filter(|at| language(&words, *at).is_some());
+    let mut languages: Vec<String> = named.map(|at| words[at + 1].as_ref().to_owned()).collect();
+    languages.sort_unstable();
+    languages
 }
 
 /// How much a line looks like an instruction: 0 not, 1 a question or a request, 2 an operation or a pointer.
@@ -131,6 +145,11 @@ pub(super) fn points_back(line: &str) -> bool {
     words(line).iter().any(|word| WORDS.backward.contains(word.as_ref()))
 }
 
+/// Whether a word only says that what follows is the material.
+pub(super) fn names_material(name: &str) -> bool {
+    WORDS.material.contains(name.to_lowercase().as_str())
+}
+
 /// Whether the text before a colon only names what follows as the instruction.
 pub(super) fn is_label(label: &str) -> bool {
     WORDS.labels.contains(label.trim().to_lowercase().as_str())
@@ -140,7 +159,8 @@ pub(super) fn is_label(label: &str) -> bool {
 pub(super) fn is_topic(before: &str, after: &str) -> bool {
     let before = words(before);
     let named = |word: &Word<'_>| {
-        [&WORDS.material, &WORDS.pointing, &WORDS.asking].into_iter().any(|list| list.contains(word.as_ref()))
+        let points = matches!(word.as_ref(), "this" | "these" | "following" | "below");
+        points || WORDS.material.contains(word.as_ref()) || WORDS.asking.contains(word.as_ref())
     };
     before.len() <= TOPIC_WORDS_MAX
         && !before.iter().any(named)
@@ -214,7 +234,12 @@ fn stripped<'a, 'b>(mut words: &'a [Word<'b>]) -> &'a [Word<'b>] {
     while let Some(at) = closing(words) {
         words = &words[..at];
     }
-    while let Some(taken) = language(words, 0).or_else(|| named_material(words)) {
+    let object = |words: &[Word<'_>]| {
+        let this =
+            words.first().is_some_and(|word| matches!(word.as_ref(), "this" | "these" | "that" | "it"));
+        (this && language(words, 1).is_some()).then_some(1)
+    };
+    while let Some(taken) = language(words, 0).or_else(|| object(words)).or_else(|| named_material(words)) {
         words = &words[taken..];
     }
     words
@@ -250,7 +275,7 @@ fn named_material(words: &[Word<'_>]) -> Option<usize> {
             && (WORDS.pointing.contains(word.as_ref()) || WORDS.material.contains(word.as_ref()))
     });
     let end = run + usize::from(closes);
-    if end == words.len() {
+    if end == words.len() || closes {
         return (end > 0).then_some(end);
     }
     // "this text is short": only up to the noun, or nothing, so that "the cat" keeps its article.

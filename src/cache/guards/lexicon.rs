@@ -12,6 +12,9 @@ const OPERATIONS: &[&str] = &[include_str!("../../../models/guards/operations.en
 const CODE: &[&str] = &[include_str!("../../../models/guards/code.txt")];
 const VOLATILE: &[&str] = &[include_str!("../../../models/guards/volatile.en.txt")];
 
+/// By language code: a model knows some languages and not others.
+const LANGUAGES: &[(&str, &str)] = &[("en", include_str!("../../../models/guards/language.en.txt"))];
+
 /// Words of a list with what the list says about them.
 pub(in crate::cache) type WordMap<V> = HashMap<&'static str, V, BuildHasherDefault<Fnv>>;
 /// Words of a list.
@@ -63,16 +66,7 @@ impl List {
 
     /// Returns the lines of one section, without comments, in the order of the files.
     pub(in crate::cache) fn lines(self, section: &'static str) -> impl Iterator<Item = &'static str> {
-        self.files().iter().flat_map(move |file| {
-            let mut inside = false;
-            file.lines().map(str::trim).filter(move |line| {
-                if let Some(name) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
-                    inside = name == section;
-                    return false;
-                }
-                inside && !line.is_empty() && !line.starts_with("# ")
-            })
-        })
+        self.files().iter().flat_map(move |file| lines(file, section))
     }
 
     /// Returns `key: value` lines as pairs.
@@ -100,6 +94,22 @@ impl List {
     pub(in crate::cache) fn phrases(self, section: &'static str) -> Phrases {
         Phrases::new(self.lines(section).map(|line| (line, line)))
     }
+}
+
+/// Returns the function words of each language that has a file.
+pub(in crate::cache) fn function_words() -> Vec<(&'static str, WordSet)> {
+    LANGUAGES.iter().map(|(language, file)| (*language, lines(file, "function words").collect())).collect()
+}
+
+fn lines(file: &'static str, section: &'static str) -> impl Iterator<Item = &'static str> {
+    let mut inside = false;
+    file.lines().map(str::trim).filter(move |line| {
+        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            inside = name == section;
+            return false;
+        }
+        inside && !line.is_empty() && !line.starts_with("# ")
+    })
 }
 
 /// Words and phrases, found by their first word; the longest one wins.

@@ -65,6 +65,14 @@ pub(super) fn scan(text: &str, fresh: bool) -> Option<(Literal, usize)> {
         value.insert(0, '-');
     }
     let suffix_text = &rest[..suffix];
+    // "the 90's" is "the 90s"; any other number with an apostrophe owns something.
+    let decade = ["'s", "’s"].into_iter().find(|ending| rest.starts_with(ending));
+    if let Some(ending) = decade.filter(|_| value.ends_with('0') && matches!(value.len(), 2 | 4)) {
+        return Some((
+            Literal::Plain { value, currency, suffix: "s".to_owned() },
+            at + length + ending.len(),
+        ));
+    }
     let length = at + length + suffix;
     Some((Literal::Plain { value, currency, suffix: suffix_text.to_owned() }, length))
 }

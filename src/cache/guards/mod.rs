@@ -7,8 +7,10 @@
 mod amount;
 mod code;
 mod instruction;
+mod language;
 pub(in crate::cache) mod lexicon;
 mod literal;
+mod mentions;
 mod negation;
 mod numbers;
 mod payload;
@@ -32,8 +34,9 @@ use token::Token;
 pub struct Analysed {
     tokens: Vec<Token>,
     writing: script::Writing,
+    language: language::Language,
     payload: payload::Payload,
-    numbers: numbers::Numbers,
+    numbers: mentions::Mentions,
     negation: negation::Negation,
     code: code::Code,
 }
@@ -48,8 +51,9 @@ impl Analysed {
         let tokens = token::tokens(&prompt);
         Self {
             writing: script::Writing::of(&prompt),
+            language: language::Language::of(&prompt, &tokens),
             payload: payload::Payload::of(&prompt),
-            numbers: numbers::Numbers::of(&tokens),
+            numbers: mentions::Mentions::of(&tokens),
             negation: negation::Negation::of(&tokens),
             code: code::Code::of(&tokens),
             tokens,
@@ -67,7 +71,7 @@ pub(super) fn without_material(prompt: &str) -> Option<String> {
 pub struct Side<'a> {
     /// What the guards read from the prompt.
     pub prompt: &'a Analysed,
-    /// How many tokens the embedder counted.
+    /// How many tokens the embedder counted, those at both ends included.
     pub tokens: usize,
     /// Whether the embedder cut the prompt at the model's window.
     pub truncated: bool,
@@ -83,6 +87,11 @@ pub(super) fn script(asked: &Side<'_>, stored: &Side<'_>, known: Option<&Scripts
     asked.prompt.writing.differ(&stored.prompt.writing, known)
 }
 
+/// Returns which prompt is in none of the languages that the model knows (codes as in the names of the word files).
+pub(super) fn language(asked: &Side<'_>, stored: &Side<'_>, known: &[String]) -> Option<String> {
+    language::differ(asked, stored, known)
+}
+
 /// Returns which material stands on one side only.
 pub(super) fn payload(asked: &Side<'_>, stored: &Side<'_>) -> Option<String> {
     asked.prompt.payload.differ(&stored.prompt.payload)
@@ -90,7 +99,7 @@ pub(super) fn payload(asked: &Side<'_>, stored: &Side<'_>) -> Option<String> {
 
 /// Returns which numbers, units or dates differ.
 pub(super) fn numbers(asked: &Side<'_>, stored: &Side<'_>) -> Option<String> {
-    asked.prompt.numbers.differ(&stored.prompt.numbers)
+    numbers::differ(&asked.prompt.numbers, &stored.prompt.numbers)
 }
 
 /// Returns what one side negates and the other does not.

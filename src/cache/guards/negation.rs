@@ -55,12 +55,12 @@ impl Negation {
             at += 1;
             match token.kind {
                 Kind::Word | Kind::Code { .. } => {}
-                // A comma does not part "not, without", a full stop does.
-                Kind::Break if token.text != "," => last = None,
-                _ => continue,
-            }
-            if token.kind == Kind::Break {
-                continue;
+                Kind::Break => {
+                    // A comma does not part "not, without", a full stop does.
+                    last = last.filter(|_| token.text == ",");
+                    continue;
+                }
+                Kind::Number(_) | Kind::Symbol => continue,
             }
             if let Some((length, _)) = WORDS.neutral.at(tokens, start) {
                 at = start + length;

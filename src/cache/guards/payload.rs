@@ -25,6 +25,8 @@ pub(super) struct Payload {
     quotes: Vec<String>,
     /// The whole prompt with single spaces.
     whole: String,
+    /// The languages that the instruction names: "to French".
+    languages: Vec<String>,
     /// Whether an operation works on the material.
     operates: bool,
 }
@@ -40,7 +42,7 @@ impl Payload {
                 let chosen = instruction_line(lines);
                 let material =
                     lines.iter().enumerate().filter(|(at, _)| Some(*at) != chosen).map(|(_, line)| line);
-                payload.push(joined(material));
+                payload.push(without_name(&joined(material)).to_owned());
                 if let Some(at) = chosen {
                     payload.instruction(lines[at].text);
                 }
@@ -58,7 +60,8 @@ impl Payload {
             .match_indices(':')
             .map(|(at, _)| at)
             .find(|at| line[at + 1..].starts_with(char::is_whitespace) && !inside(*at));
-        let clue = instruction::clue(line);
+        let clue = instruction::clue(line, !self.blocks.is_empty());
+        self.languages = instruction::languages(line);
         self.operates = !matches!(clue, Clue::None);
         if let Some(at) = colon {
             let after = line[at + 1..].trim();
@@ -84,9 +87,11 @@ impl Payload {
         self.quotes.extend(quotes(line).into_iter().map(inside).filter(|quote| !quote.is_empty()));
     }
 
+    /// Adds a long piece. A full stop at its very end may be the prompt's own.
     fn push(&mut self, block: String) {
+        let block = block.trim_end_matches(['.', ' ']);
         if !block.is_empty() {
-            self.blocks.push(block);
+            self.blocks.push(block.to_owned());
         }
     }
 
@@ -100,6 +105,10 @@ impl Payload {
     pub(super) fn differ(&self, stored: &Payload) -> Option<String> {
         if self.whole == stored.whole && self.blocks == stored.blocks {
             return None;
+        }
+        if !self.languages.is_empty() && !stored.languages.is_empty() && self.languages != stored.languages {
+            let (asked, stored) = (self.languages.join(", "), stored.languages.join(", "));
+            return Some(format!("the asked prompt is about text in {asked}, the stored one in {stored}"));
         }
         let missing = self.missing_from(stored).map(|piece| ("asked", piece));
         let (side, piece) = missing.or_else(|| stored.missing_from(self).map(|piece| ("stored", piece)))?;
@@ -163,6 +172,8 @@ fn lines(text: &str) -> Vec<Line<'_>> {
         match (fence, mark) {
             (None, Some(mark)) if trimmed.matches(mark).count() == 1 => fence = Some(mark),
             (Some(open), Some(mark)) if open == mark => fence = None,
+            // Rules such as `---` only show where the material starts and ends.
+            _ if fence.is_none() && !trimmed.contains(char::is_alphanumeric) => {}
             _ if trimmed.is_empty() => {}
             _ => {
                 let indent = &line[..line.len() - line.trim_start().len()];
@@ -198,6 +209,14 @@ fn instruction_line(lines: &[Line<'_>]) -> Option<usize> {
         std::cmp::Ordering::Equal if instruction::points_back(lines[last].text) => Some(last),
         std::cmp::Ordering::Equal if instruction::points_forward(lines[0].text) => Some(0),
         std::cmp::Ordering::Equal => None,
+    }
+}
+
+/// Drops "Text:" and the like from the front of material.
+fn without_name(block: &str) -> &str {
+    match block.split_once(": ") {
+        Some((name, rest)) if instruction::names_material(name) => rest,
+        _ => block,
     }
 }
 

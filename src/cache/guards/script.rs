@@ -86,7 +86,9 @@ impl Writing {
             let name = script.full_name();
             return Some(format!("the embedding model does not know the {name} script of the asked prompt"));
         }
-        if self.scripts != stored.scripts {
+        // Digits and signs alone are in no script, and so in no other one.
+        let lettered = !self.scripts.0.is_empty() && !stored.scripts.0.is_empty();
+        if lettered && self.scripts != stored.scripts {
             let (asked, stored) = (&self.scripts, &stored.scripts);
             return Some(format!("the asked prompt is written in {asked}, the stored one in {stored}"));
         }

@@ -12,7 +12,7 @@ pub(in crate::cache) enum Kind {
     Word,
     /// Digits, with what is glued to them.
     Number(Literal),
-    /// A piece that a machine reads; `named` when the same thing may be written as words (`default_factory`).
+    /// A piece that a machine reads; `named` when the same thing may be written as words (`max_retries`).
     Code { named: bool },
     /// An operator or a comparison.
     Symbol,
@@ -287,7 +287,7 @@ fn call(text: &str) -> Option<usize> {
             _ => {}
         }
         if depth == 0 {
-            // "learn(in your opinion)" and "UPSC(IAS)" are prose.
+            // "it fits(if it rains)" and "NATO(OTAN)" are prose.
             let inside = &arguments[..at];
             let prose = inside.contains(' ') && inside.chars().all(|c| c.is_alphabetic() || c == ' ');
             let abbreviation = inside.len() > 1 && inside.chars().all(char::is_uppercase);
@@ -365,10 +365,9 @@ fn is_dotted_name(core: &str) -> bool {
     let mut parts = 0;
     let mut shortest = usize::MAX;
     for part in core.split('.') {
-        let starts_small = part.starts_with(|c: char| c.is_lowercase() || c.is_ascii_digit() || c == '_');
+        let starts_small = part.starts_with(|c: char| c.is_lowercase() || c == '_');
         let plain = part.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_'));
-        let number = parts > 0 && part.bytes().all(|b| b.is_ascii_digit());
-        if !plain || number || (parts > 0 && !starts_small) {
+        if !plain || (parts > 0 && !starts_small) {
             return false;
         }
         shortest = shortest.min(part.len());

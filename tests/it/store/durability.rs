@@ -12,6 +12,7 @@ use super::{Place, entry, key, new, on_both};
 on_both! {
     one_bad_row_harms_no_other_of_its_batch
     a_full_queue_says_so_at_once
+    a_queue_is_full_of_bytes_too
     what_waits_at_the_close_is_committed
     a_closed_store_says_so
 }
@@ -42,6 +43,20 @@ async fn a_full_queue_says_so_at_once(place: Place) {
     let overloaded = written.iter().filter(|it| **it == Err(StoreError::Overloaded)).count();
     assert_eq!(overloaded, 1500 - 1024);
     assert_eq!(store.count(&Selection::default()).await.unwrap(), 1024);
+}
+
+async fn a_queue_is_full_of_bytes_too(place: Place) {
+    let store = place.open().await;
+    let puts = (0..8).map(|number| {
+        let mut large = entry(&format!("q{number}"));
+        let mut answer = (*large.answer).clone();
+        answer.choices[0].text = Some("x".repeat(10 << 20));
+        large.answer = Arc::new(answer);
+        store.put(new(large))
+    });
+    let written = join_all(puts).await;
+    assert_eq!(written.iter().filter(|it| **it == Err(StoreError::Overloaded)).count(), 2);
+    assert_eq!(store.put(new(entry("later"))).await, Ok(()), "there is room again");
 }
 
 async fn what_waits_at_the_close_is_committed(place: Place) {
