@@ -29,14 +29,19 @@ const INDEX_WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Instances of the model, one thread each, where nothing is configured.
 const EMBEDDING_THREADS_MAX: usize = 4;
 
-/// Returns embedder and index, or `None`, with a warning that says what mends it, where one of them is missing.
-pub(super) async fn semantic_tier(config: &Config, telemetry: &Arc<Telemetry>) -> Option<SemanticTier> {
+/// Returns embedder and index, or `None`, with a warning that says what mends it, where one of them is missing. An
+/// embedder that is brought along is taken for the configured one.
+pub(super) async fn semantic_tier(
+    config: &Config,
+    embedder: Option<Arc<dyn Embedder>>,
+    telemetry: &Arc<Telemetry>,
+) -> Option<SemanticTier> {
     let is_wanted = config.cache.mode == CacheMode::Semantic
         || config.routes.iter().any(|route| route.cache.mode == Some(CacheMode::Semantic));
     if !is_wanted {
         return None;
     }
-    match open_semantic_tier(config).await {
+    match open_semantic_tier(config, embedder).await {
         Ok(tier) => Some(tier),
         Err(error) => {
             tracing::warn!("the semantic tier is off, equal requests are still served: {error:#}");
@@ -46,8 +51,14 @@ pub(super) async fn semantic_tier(config: &Config, telemetry: &Arc<Telemetry>) -
     }
 }
 
-async fn open_semantic_tier(config: &Config) -> anyhow::Result<SemanticTier> {
-    let pool = open_embedder(config).await?;
+async fn open_semantic_tier(
+    config: &Config,
+    embedder: Option<Arc<dyn Embedder>>,
+) -> anyhow::Result<SemanticTier> {
+    let embedder = match embedder {
+        Some(embedder) => embedder,
+        None => Arc::new(open_embedder(config).await?),
+    };
     let model = Catalog::built_in().model(&config.embedding.model)?;
     let is_shipped = matches!(model, Model::Shipped(_));
     let limits = ModelLimits {
@@ -56,8 +67,8 @@ async fn open_semantic_tier(config: &Config) -> anyhow::Result<SemanticTier> {
         scripts: is_shipped.then(|| Scripts::new(&[Script::Latin])),
         languages: is_shipped.then(|| vec!["en".to_owned()]),
     };
-    let index = open_index(config, &pool).context("index")?;
-    Ok(SemanticTier::new(Arc::new(pool), index, limits))
+    let index = open_index(config, &*embedder).context("index")?;
+    Ok(SemanticTier::new(embedder, index, limits))
 }
 
 /// Loads the model; takes some tenths of a second of a thread that may block.
@@ -82,7 +93,7 @@ pub(super) fn models_dir(config: &Config) -> PathBuf {
     config.models_dir.clone().or_else(beside_binary).unwrap_or_else(|| PathBuf::from("models"))
 }
 
-pub(super) fn open_index(config: &Config, embedder: &Pool) -> anyhow::Result<Arc<dyn VectorIndex>> {
+pub(super) fn open_index(config: &Config, embedder: &dyn Embedder) -> anyhow::Result<Arc<dyn VectorIndex>> {
     let dimension = embedder.dimension();
     Ok(match config.index.kind {
         IndexKind::Embedded => Arc::new(EdgeIndex::create(&config.data_dir.join("index"), dimension)?),

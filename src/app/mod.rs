@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::cache::{BlockedPairs, Cache, Indexer, Sweeper};
 use crate::config::{Config, Secret};
+use crate::embed::Embedder;
 use crate::gateway::{Gateway, Limits};
 use crate::http::{self, Keys, Shutdown};
 use crate::store::{DataLock, Opened, Running, Store};
@@ -55,6 +56,10 @@ impl App {
     /// # Errors
     /// Names the key, the file or the folder at fault.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
+        Self::open_with(config, None).await
+    }
+
+    async fn open_with(config: &Config, embedder: Option<Arc<dyn Embedder>>) -> anyhow::Result<Self> {
         for notice in &config.notices {
             tracing::warn!("{notice}");
         }
@@ -62,7 +67,7 @@ impl App {
         let telemetry = Arc::new(Telemetry::new());
         let store = Arc::new(open_store(config).await?);
         let blocked = BlockedPairs::new(store.blocked_pairs().await?);
-        let semantic = build::semantic_tier(config, &telemetry).await;
+        let semantic = build::semantic_tier(config, embedder, &telemetry).await;
         let (writes, background) = (TaskTracker::new(), TaskTracker::new());
         let stop = CancellationToken::new();
         let cache = Arc::new(Cache::new(

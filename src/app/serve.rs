@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::App;
 use crate::config::Config;
+use crate::embed::Embedder;
 use crate::http::{self, AppState, BodyLimits, Keys, Limits, Shutdown};
 
 /// The time for the whole body of a request.
@@ -56,10 +57,22 @@ impl Server {
     /// # Errors
     /// As [`serve`].
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
+        Self::start_with(config, None).await
+    }
+
+    /// Opens every part around an embedder that is running already, in place of the configured one, and listens.
+    ///
+    /// # Errors
+    /// As [`serve`].
+    pub async fn start_around(config: &Config, embedder: Arc<dyn Embedder>) -> anyhow::Result<Self> {
+        Self::start_with(config, Some(embedder)).await
+    }
+
+    async fn start_with(config: &Config, embedder: Option<Arc<dyn Embedder>>) -> anyhow::Result<Self> {
         let public = bind("server.listen", config.server.listen).await?;
         let admin = bind("server.admin_listen", config.server.admin_listen).await?;
         let (public_address, admin_address) = (public.local_addr()?, admin.local_addr()?);
-        let mut app = App::open(config).await?;
+        let mut app = App::open_with(config, embedder).await?;
         app.lock.publish(admin_address, &app.token).context("the lock file cannot be written")?;
 
         let (public_end, admin_end) = (Shutdown::default(), Shutdown::default());
