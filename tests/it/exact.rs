@@ -65,6 +65,17 @@ async fn the_same_request_is_answered_from_memory_and_after_a_restart_from_the_s
 }
 
 #[tokio::test]
+async fn on_postgresql_it_is_the_same() {
+    let url = crate::support::postgres::fresh_database().await;
+    let mut app = TestApp::with(&format!("cache.mode = \"exact\"\nstore.url = \"{url}\"")).await;
+    assert_eq!(app.generate(PROMPT).await.source(), "upstream");
+    assert_eq!(app.generate(PROMPT).await.served_by(), "exact memory");
+    app.restart().await;
+    assert_eq!(app.generate(PROMPT).await.served_by(), "exact store");
+    assert_eq!(app.upstream.calls(), 1);
+}
+
+#[tokio::test]
 async fn our_own_format_says_in_the_body_what_the_headers_say() {
     let app = TestApp::exact().await;
     let (miss, hit) = (app.generate(PROMPT).await, app.generate(PROMPT).await);

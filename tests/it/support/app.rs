@@ -1,25 +1,38 @@
 //! A whole server on free ports, with a folder of its own and a fake upstream, and the verbs of whoever uses it.
 
+use std::num::NonZeroUsize;
 use std::path::Path;
+use std::sync::Arc;
 
 use refrain::app::Server;
 use refrain::config::{Config, Environment, Flags, load};
+use refrain::embed::{Catalog, Embedder, Pool, PoolOptions};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::sync::OnceCell;
 
 use super::eventually;
+use super::process::Process;
 use super::response::{Response, Streamed};
 use super::upstream::{KEY, Upstream};
 
+const MODELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models");
 /// The model that a request without one means.
 pub const MODEL: &str = "fake/parrot";
+
+/// Where the server runs.
+enum Life {
+    Here(Server),
+    Apart(Process),
+    Nowhere,
+}
 
 /// A running server.
 pub struct TestApp {
     pub upstream: Upstream,
     folder: TempDir,
-    server: Option<Server>,
+    life: Life,
     client: reqwest::Client,
     /// Sent with every request.
     key: Option<String>,
@@ -53,25 +66,72 @@ impl TestApp {
     }
 
     async fn configured(upstream: Upstream, table: toml::Table) -> Self {
+        let mut app = Self::prepared(upstream, table);
+        app.life = Life::Here(Server::start_around(&app.config(), embedder().await).await.unwrap());
+        app
+    }
+
+    /// Starts the real binary, with these settings put over the usual ones.
+    pub async fn binary(settings: &str) -> Self {
+        let upstream = Upstream::start().await;
+        let mut table = usual(upstream.base_url());
+        merge(&mut table, toml::from_str(settings).unwrap());
+        let mut app = Self::prepared(upstream, table);
+        app.start_binary().await;
+        app
+    }
+
+    /// Starts the real binary in place of whatever ran before.
+    pub async fn start_binary(&mut self) {
+        self.life = Life::Apart(Process::start(self.folder.path()).await);
+    }
+
+    /// Starts a server around an embedder of the test's own.
+    pub async fn around(embedder: Arc<dyn Embedder>, settings: &str) -> Self {
+        let upstream = Upstream::start().await;
+        let mut table = usual(upstream.base_url());
+        merge(&mut table, toml::from_str(settings).unwrap());
+        let mut app = Self::prepared(upstream, table);
+        app.life = Life::Here(Server::start_around(&app.config(), embedder).await.unwrap());
+        app
+    }
+
+    /// Starts a server that loads its own model, or fails to.
+    pub async fn with_own_embedder(settings: &str) -> Self {
+        let upstream = Upstream::start().await;
+        let mut table = usual(upstream.base_url());
+        merge(&mut table, toml::from_str(settings).unwrap());
+        let mut app = Self::prepared(upstream, table);
+        app.life = Life::Here(Server::start(&app.config()).await.unwrap());
+        app
+    }
+
+    fn prepared(upstream: Upstream, table: toml::Table) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("refrain.toml"), table.to_string()).unwrap();
-        let mut app = Self { upstream, folder, server: None, client: client(), key: None };
-        app.server = Some(Server::start(&app.config()).await.unwrap());
-        app
+        Self { upstream, folder, life: Life::Nowhere, client: client(), key: None }
     }
 
     /// Stops the server as SIGTERM would, and starts it again on the same folder.
     pub async fn restart(&mut self) {
         self.stop().await;
-        self.server = Some(Server::start(&self.config()).await.unwrap());
+        self.life = Life::Here(Server::start_around(&self.config(), embedder().await).await.unwrap());
     }
 
     /// Stops the server as SIGTERM would.
     pub async fn stop(&mut self) {
         // Connections that lie idle in the pool would only be cut.
         self.client = client();
-        if let Some(server) = self.server.take() {
+        if let Life::Here(server) = std::mem::replace(&mut self.life, Life::Nowhere) {
             server.stop().await;
+        }
+    }
+
+    /// Returns the process, where it runs apart.
+    pub fn process(&mut self) -> &mut Process {
+        match &mut self.life {
+            Life::Apart(process) => process,
+            Life::Here(_) | Life::Nowhere => panic!("no process runs"),
         }
     }
 
@@ -97,15 +157,19 @@ impl TestApp {
     }
 
     pub fn public(&self) -> String {
-        format!("http://{}", self.running().public)
+        match &self.life {
+            Life::Here(server) => format!("http://{}", server.public),
+            Life::Apart(process) => process.public.clone(),
+            Life::Nowhere => panic!("no server runs"),
+        }
     }
 
     pub fn admin(&self) -> String {
-        format!("http://{}", self.running().admin)
-    }
-
-    fn running(&self) -> &Server {
-        self.server.as_ref().expect("the server runs")
+        match &self.life {
+            Life::Here(server) => format!("http://{}", server.admin),
+            Life::Apart(process) => process.admin.clone(),
+            Life::Nowhere => panic!("no server runs"),
+        }
     }
 
     /// Asks `/v1/generate` for an answer to a prompt.
@@ -216,6 +280,21 @@ impl TestApp {
     }
 }
 
+/// Returns the real embedder, loaded once for all tests.
+pub async fn embedder() -> Arc<dyn Embedder> {
+    static EMBEDDER: OnceCell<Arc<Pool>> = OnceCell::const_new();
+    let start = || async {
+        let options = PoolOptions {
+            model: Catalog::built_in().model("all-minilm-l6-v2").unwrap(),
+            models_dir: MODELS.into(),
+            threads: NonZeroUsize::MIN,
+            queue: NonZeroUsize::new(1_024).unwrap(),
+        };
+        tokio::task::spawn_blocking(|| Arc::new(Pool::start(options).unwrap())).await.unwrap()
+    };
+    EMBEDDER.get_or_init(start).await.clone()
+}
+
 /// Returns the body of a chat with one question.
 pub fn chat(prompt: &str) -> Value {
     json!({"model": MODEL, "messages": [{"role": "user", "content": prompt}]})
@@ -229,11 +308,10 @@ pub fn with(mut body: Value, field: &str, value: Value) -> Value {
 
 /// Settings that differ from the defaults only where a test must.
 fn usual(base_url: &str) -> toml::Table {
-    let models = concat!(env!("CARGO_MANIFEST_DIR"), "/models");
     let text = format!(
         r#"
         data_dir = "data"
-        models_dir = "{models}"
+        models_dir = "{MODELS}"
         [server]
         listen = "127.0.0.1:0"
         admin_listen = "127.0.0.1:0"

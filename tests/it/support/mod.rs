@@ -3,6 +3,7 @@
 pub mod app;
 pub mod points;
 pub mod postgres;
+pub mod process;
 pub mod qdrant_server;
 pub mod reply;
 pub mod response;

@@ -27,7 +27,8 @@ impl Gate {
         self.0.send_replace(true);
     }
 
-    async fn passed(&self) {
+    /// Waits until it is open.
+    pub async fn passed(&self) {
         // The sender lives as long as this gate.
         let _ = self.0.subscribe().wait_for(|is_open| *is_open).await;
     }
