@@ -9,6 +9,12 @@
 //!
 //! It needs the model (`make models`).
 
+#![expect(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a bench prints, and its tasks end with it"
+)]
+
 mod load;
 
 use std::hint::black_box;

@@ -1,5 +1,6 @@
 //! The server's life: open, listen, drain, close.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,10 +39,15 @@ pub struct Server {
 pub async fn serve(config: Config) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
     let server = Server::start(&config).await?;
-    eprintln!("listening public={} admin={}", server.public, server.admin);
+    // A server whose standard error nobody reads serves all the same.
+    let _ = writeln!(std::io::stderr(), "listening public={} admin={}", server.public, server.admin);
     signals.next().await;
     tracing::info!("draining; a second signal ends it at once");
     let cut = server.public_end.clone();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "waits for a signal, and ends with the process if none comes"
+    )]
     tokio::spawn(async move {
         signals.next().await;
         cut.cut();
@@ -55,6 +61,7 @@ impl Server {
     ///
     /// # Errors
     /// As [`serve`].
+    #[expect(clippy::disallowed_methods, reason = "both listeners are waited for in `stop`")]
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
         let public = bind("server.listen", config.server.listen).await?;
         let admin = bind("server.admin_listen", config.server.admin_listen).await?;
