@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
 use super::App;
 use crate::config::Config;
@@ -44,15 +45,12 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     signals.next().await;
     tracing::info!("draining; a second signal ends it at once");
     let cut = server.public_end.clone();
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "waits for a signal, and ends with the process if none comes"
-    )]
-    tokio::spawn(async move {
-        signals.next().await;
-        cut.cut();
-    });
-    server.stop().await;
+    let mut stop = std::pin::pin!(server.stop());
+    tokio::select! {
+        () = &mut stop => return Ok(()),
+        () = signals.next() => cut.cut(),
+    }
+    stop.await;
     Ok(())
 }
 
@@ -61,7 +59,6 @@ impl Server {
     ///
     /// # Errors
     /// As [`serve`].
-    #[expect(clippy::disallowed_methods, reason = "both listeners are waited for in `stop`")]
     pub async fn start(config: &Config) -> anyhow::Result<Self> {
         let public = bind("server.listen", config.server.listen).await?;
         let admin = bind("server.admin_listen", config.server.admin_listen).await?;
@@ -74,7 +71,8 @@ impl Server {
         let drain = Duration::from_millis(config.server.drain_timeout_ms);
         let limits = Limits { drain, ..Limits::default() };
         let keys = Keys::public(&config.auth);
-        let public_task = tokio::spawn(http::serve(
+        let listeners = TaskTracker::new();
+        let public_task = listeners.spawn(http::serve(
             public,
             http::public(Arc::clone(&state), &keys),
             limits,
@@ -82,7 +80,7 @@ impl Server {
         ));
         let keys = Keys::admin(&config.auth, &app.token);
         let admin_task =
-            tokio::spawn(http::serve(admin, http::admin(state, &keys), limits, admin_end.clone()));
+            listeners.spawn(http::serve(admin, http::admin(state, &keys), limits, admin_end.clone()));
         Ok(Self {
             app,
             public: public_address,
