@@ -16,6 +16,7 @@ use crate::config::OnDisconnect;
 use crate::embed::Embedding;
 use crate::router::{Event, Failure, Opened, Times};
 use crate::single_flight::{Ending, Follower, Full, Leader, Role, SingleFlight};
+use crate::telemetry::Telemetry;
 
 pub(super) type Flights = SingleFlight<FlightKey, Piece, Arc<Generated>, GatewayError>;
 type Leading = Leader<FlightKey, Piece, Arc<Generated>, GatewayError>;
@@ -106,7 +107,8 @@ impl Gateway {
         };
         self.telemetry.flights(self.flights.len());
         if stream && let Some(Piece::Opened(opened)) = follower.next().await {
-            return Ok(job.outcome_of_stream(follower, &opened, collapsed, timing));
+            let followed = collapsed.then(|| Arc::clone(&self.telemetry));
+            return Ok(job.outcome_of_stream(follower, &opened, followed, timing));
         }
         let ending = follower.ending().await;
         if collapsed {
@@ -212,18 +214,18 @@ impl Job {
         &self,
         follower: Following,
         opened: &Opened,
-        collapsed: bool,
+        followed: Option<Arc<Telemetry>>,
         timing: Timing,
     ) -> Outcome {
         Outcome {
-            answer: Answer::Live(LiveAnswer { follower, conclusion: None, began: self.began }),
+            cache_status: self.cache_status(None, followed.is_some()),
+            answer: Answer::Live(LiveAnswer { follower, followed, conclusion: None, began: self.began }),
             source: Source::Upstream,
             tier: None,
             key: self.key(),
             // Not known before the end. Where it becomes an entry, it lies under the request's own key.
             entry: None,
             similarity: None,
-            cache_status: self.cache_status(None, collapsed),
             age_seconds: 0,
             ttl_seconds: None,
             provider: opened.provider.clone(),
@@ -238,6 +240,8 @@ impl Job {
 #[derive(Debug)]
 pub struct LiveAnswer {
     follower: Following,
+    /// Where the ending is to be counted, for a caller who follows another's generation.
+    followed: Option<Arc<Telemetry>>,
     conclusion: Option<Conclusion>,
     began: Instant,
 }
@@ -265,7 +269,11 @@ impl LiveAnswer {
                 None => break,
             }
         }
-        match self.follower.ending().await {
+        let ending = self.follower.ending().await;
+        if let Some(telemetry) = self.followed.take() {
+            telemetry.followed(ending_name(&ending));
+        }
+        match ending {
             Ending::Done(generated) | Ending::NotCacheable(generated) => {
                 let entry = generated.entry.as_deref();
                 self.conclusion = Some(Conclusion {

@@ -141,8 +141,14 @@ async fn too_many_messages_are_refused_with_the_limit() {
 #[tokio::test]
 async fn lone_surrogates_and_bytes_that_are_no_text_are_refused() {
     let app = TestApp::exact().await;
-    refuses(&app, GENERATE, r#"{"prompt": "a\ud800b"}"#, "surrogate").await;
-    refuses(&app, CHAT, r#"{"messages": [{"role": "user", "content": "\udc00"}]}"#, "surrogate").await;
+    refuses(&app, GENERATE, r#"{"prompt": "a\ud800b"}"#, "hex escape at line 1 column").await;
+    refuses(
+        &app,
+        CHAT,
+        r#"{"messages": [{"role": "user", "content": "\udc00"}]}"#,
+        "hex escape at line 1 column",
+    )
+    .await;
     for bytes in [&b"{\"prompt\": \"\xff\xfe\"}"[..], b"{\"prompt\": \"\xed\xa0\x80\"}"] {
         let mut request = format!(
             "POST {GENERATE} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
@@ -170,9 +176,10 @@ async fn a_nul_in_a_prompt_is_refused_or_answered_like_any_text() {
 
 #[tokio::test]
 async fn a_model_that_nobody_knows_is_404_naming_what_is_known() {
-    let app =
-        TestApp::with("cache.mode = \"exact\"\n[[routes]]\nmodel = \"fast\"\nchain = [\"fake/parrot\"]")
-            .await;
+    let app = TestApp::with(
+        "cache.mode = \"exact\"\n[[providers]]\nmodels = [\"parrot\"]\n[[routes]]\nmodel = \"fast\"\nchain = [\"fake/parrot\"]",
+    )
+    .await;
     for (path, body) in [
         (CHAT, with(chat("q"), "model", json!("nobody/else"))),
         (GENERATE, json!({"prompt": "q", "model": "nobody/else"})),
@@ -233,7 +240,7 @@ async fn an_odd_request_id_is_replaced_by_ours_and_a_sane_one_is_kept() {
     for sane in ["req_1.A-z", &"a".repeat(128)] {
         assert_eq!(app.generate_with("q", &[("x-request-id", sane)]).await.header("x-request-id"), sane);
     }
-    for bytes in ["x-request-id: a\rb", "x-request-id: a\nb: c d", "x-cache-tags: a\rb"] {
+    for bytes in ["x-request-id: a\rb", "x-cache-tags: a\rb", "x-task: a\r\n b", "x-task: a\u{0}b"] {
         let request = format!(
             "POST {GENERATE} HTTP/1.1\r\nhost: localhost\r\n{bytes}\r\ncontent-type: application/json\r\n\
              content-length: 15\r\n\r\n{{\"prompt\": \"q\"}}"

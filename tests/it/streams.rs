@@ -115,8 +115,12 @@ async fn our_own_stream_ends_with_a_summary() {
 async fn a_stream_that_breaks_says_so_has_no_end_and_is_not_stored() {
     for (path, body) in both_formats() {
         let app = TestApp::exact().await;
-        app.upstream.on_prompt(PROMPT, Reply::text(ANSWER).cut_midway());
-        let broken = app.stream(path, body.clone()).await.rest().await;
+        let gate = Gate::shut();
+        app.upstream.on_prompt(PROMPT, Reply::text(ANSWER).held_midway(&gate).cut_midway());
+        let mut stream = app.stream(path, body.clone()).await;
+        stream.read_until("It ").await;
+        gate.open();
+        let broken = stream.rest().await;
         assert_eq!(broken.status, 200);
         assert!(!broken.text().contains("[DONE]"), "{}", broken.text());
         let events = broken.events();

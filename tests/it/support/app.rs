@@ -36,12 +36,24 @@ impl TestApp {
         Self::with("cache.mode = \"exact\"").await
     }
 
+    /// Starts a server that knows nobody to ask.
+    pub async fn without_provider() -> Self {
+        let upstream = Upstream::start().await;
+        let mut table = usual(upstream.base_url());
+        table.remove("providers");
+        Self::configured(upstream, table).await
+    }
+
     /// Starts a server with these settings put over the usual ones.
     pub async fn with(settings: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
         let upstream = Upstream::start().await;
-        let mut table: toml::Table = toml::from_str(&usual(upstream.base_url())).unwrap();
+        let mut table = usual(upstream.base_url());
         merge(&mut table, toml::from_str(settings).unwrap());
+        Self::configured(upstream, table).await
+    }
+
+    async fn configured(upstream: Upstream, table: toml::Table) -> Self {
+        let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("refrain.toml"), table.to_string()).unwrap();
         let mut app = Self { upstream, folder, server: None, client: client(), key: None };
         app.server = Some(Server::start(&app.config()).await.unwrap());
@@ -216,9 +228,9 @@ pub fn with(mut body: Value, field: &str, value: Value) -> Value {
 }
 
 /// Settings that differ from the defaults only where a test must.
-fn usual(base_url: &str) -> String {
+fn usual(base_url: &str) -> toml::Table {
     let models = concat!(env!("CARGO_MANIFEST_DIR"), "/models");
-    format!(
+    let text = format!(
         r#"
         data_dir = "data"
         models_dir = "{models}"
@@ -236,18 +248,34 @@ fn usual(base_url: &str) -> String {
         base_url = "{base_url}"
         api_key_env = "FAKE_KEY"
         "#
-    )
+    );
+    toml::from_str(&text).unwrap()
 }
 
-/// Puts tables into tables; anything else is replaced.
+/// Puts tables into tables, and the tables of a list into those at the same place; anything else is replaced.
 fn merge(into: &mut toml::Table, from: toml::Table) {
     for (key, value) in from {
-        match (into.get_mut(&key), value) {
-            (Some(toml::Value::Table(into)), toml::Value::Table(from)) => merge(into, from),
-            (_, value) => {
+        match into.get_mut(&key) {
+            Some(into) => merge_value(into, value),
+            None => {
                 into.insert(key, value);
             }
         }
+    }
+}
+
+fn merge_value(into: &mut toml::Value, from: toml::Value) {
+    match (into, from) {
+        (toml::Value::Table(into), toml::Value::Table(from)) => merge(into, from),
+        (toml::Value::Array(into), toml::Value::Array(from)) => {
+            for (at, value) in from.into_iter().enumerate() {
+                match into.get_mut(at) {
+                    Some(into) => merge_value(into, value),
+                    None => into.push(value),
+                }
+            }
+        }
+        (into, from) => *into = from,
     }
 }
 
