@@ -121,6 +121,16 @@ impl Percentiles {
         result
     }
 
+    /// Takes in what another one has.
+    pub fn append(&mut self, mut other: Self) {
+        self.0.append(&mut other.0);
+    }
+
+    /// Returns how many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Returns the value below which this share of the durations lies.
     pub fn at(&mut self, share: f64) -> f64 {
         self.0.sort_by(f64::total_cmp);
