@@ -1,5 +1,6 @@
 //! A load generator that costs little: keep-alive connections, one request on the way on each, no HTTP library.
 
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -118,6 +119,16 @@ impl Percentiles {
         let result = work.await;
         self.0.push(began.elapsed().as_secs_f64() * 1e3);
         result
+    }
+
+    /// Takes in what another one has.
+    pub fn append(&mut self, mut other: Self) {
+        self.0.append(&mut other.0);
+    }
+
+    /// Returns how many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// Returns the value below which this share of the durations lies.

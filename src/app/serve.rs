@@ -1,5 +1,6 @@
 //! The server's life: open, listen, drain, close.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
 use super::App;
 use crate::config::Config;
@@ -39,15 +41,17 @@ pub struct Server {
 pub async fn serve(config: Config) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
     let server = Server::start(&config).await?;
-    eprintln!("listening public={} admin={}", server.public, server.admin);
+    // A server whose standard error nobody reads serves all the same.
+    let _ = writeln!(std::io::stderr(), "listening public={} admin={}", server.public, server.admin);
     signals.next().await;
     tracing::info!("draining; a second signal ends it at once");
     let cut = server.public_end.clone();
-    tokio::spawn(async move {
-        signals.next().await;
-        cut.cut();
-    });
-    server.stop().await;
+    let mut stop = std::pin::pin!(server.stop());
+    tokio::select! {
+        () = &mut stop => return Ok(()),
+        () = signals.next() => cut.cut(),
+    }
+    stop.await;
     Ok(())
 }
 
@@ -80,7 +84,8 @@ impl Server {
         let drain = Duration::from_millis(config.server.drain_timeout_ms);
         let limits = Limits { drain, ..Limits::default() };
         let keys = Keys::public(&config.auth);
-        let public_task = tokio::spawn(http::serve(
+        let listeners = TaskTracker::new();
+        let public_task = listeners.spawn(http::serve(
             public,
             http::public(Arc::clone(&state), &keys),
             limits,
@@ -88,7 +93,7 @@ impl Server {
         ));
         let keys = Keys::admin(&config.auth, &app.token);
         let admin_task =
-            tokio::spawn(http::serve(admin, http::admin(state, &keys), limits, admin_end.clone()));
+            listeners.spawn(http::serve(admin, http::admin(state, &keys), limits, admin_end.clone()));
         Ok(Self {
             app,
             public: public_address,

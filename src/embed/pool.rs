@@ -227,6 +227,12 @@ fn reopen(shared: &Shared, open: &Open, pause: &mut Duration) -> Option<Run> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(
+        clippy::disallowed_methods,
+        clippy::disallowed_types,
+        reason = "tasks and gates that end with a test"
+    )]
+
     use super::*;
 
     fn count(number: usize) -> NonZeroUsize {

@@ -1,7 +1,7 @@
 //! How does the journey begin and end?
 //!
 //! The only folder that knows axum. [`public`] and [`admin`] list every route and every layer; below a handler there
-//! are plain structs. One endpoint per file, one mapping from errors to statuses in [`error`].
+//! are plain structs. One endpoint per file, one mapping from errors to statuses in `error.rs`.
 
 mod auth;
 mod body;

@@ -63,6 +63,10 @@ struct Content {
 
 impl DataLock {
     /// Takes the folder, making it where there is none. Blocks for up to a tenth of a second if it is taken.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a start that has nothing else to do yet may wait for its folder"
+    )]
     pub fn acquire(folder: &Path) -> Result<Self, LockError> {
         let unusable = |source| LockError::Unusable { folder: folder.into(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(unusable)?;
