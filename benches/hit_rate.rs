@@ -115,9 +115,9 @@ fn prompts() -> Vec<String> {
 }
 
 fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok().map(|text| {
-        text.parse().unwrap_or_else(|_| panic!("{variable}: `{text}` is not a whole number"))
-    })
+    std::env::var(variable)
+        .ok()
+        .map(|text| text.parse().unwrap_or_else(|_| panic!("{variable}: `{text}` is not a whole number")))
 }
 
 fn read(path: &str, text: &str) -> Vec<String> {

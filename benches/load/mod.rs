@@ -1,6 +1,5 @@
 //! A load generator that costs little: keep-alive connections, one request on the way on each, no HTTP library.
 
-
 use std::future::Future;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::app::{TestApp, chat, with};
-use crate::support::response::{Response, raw};
+use crate::support::response::{Response, raw, raw_to_the_end};
 
 const CHAT: &str = "/v1/chat/completions";
 const GENERATE: &str = "/v1/generate";
@@ -228,6 +228,66 @@ async fn cache_controls_out_of_range_are_refused_with_the_headers_name() {
     {
         assert_eq!(app.generate_with("q", &[(header, value)]).await.status, 200, "{header}");
     }
+}
+
+#[tokio::test]
+async fn a_number_that_no_type_holds_and_a_million_keys_are_answered_at_once() {
+    let app = TestApp::exact().await;
+    refuses(
+        &app,
+        CHAT,
+        r#"{"messages": [{"role": "user", "content": "a"}], "temperature": 1e999}"#,
+        "column",
+    )
+    .await;
+    // Within the size limit, so it must be read in good time, whatever becomes of it.
+    let keys: Vec<_> = (0..500_000).map(|at| format!("\"{at:x}\":1")).collect();
+    let many = format!("{{\"prompt\": \"q\", \"x\": {{{}}}}}", keys.join(","));
+    refuses(&app, GENERATE, &many, "`x`").await;
+}
+
+#[tokio::test]
+async fn a_name_with_line_ends_reaches_no_header() {
+    let app = TestApp::exact().await;
+    let response = app.chat(with(chat("q"), "model", json!("a\r\nx-evil: 1"))).await;
+    assert!(
+        !response.has_header("x-evil") && !response.has_header("x-model"),
+        "{:?}",
+        response.header_names()
+    );
+    assert!(app.upstream.heard().iter().all(|call| !call.headers.contains_key("x-evil")));
+}
+
+#[tokio::test]
+async fn two_lengths_for_one_body_end_the_connection() {
+    let app = TestApp::exact().await;
+    let body = "0\r\n\r\nGET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let both = format!(
+        "POST {GENERATE} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\ntransfer-encoding: chunked\r\n\r\n{body}",
+        body.len()
+    );
+    let seen = raw_to_the_end(&app.public(), both.as_bytes()).await;
+    assert_eq!(seen.matches("HTTP/1.1 ").count(), 1, "a smuggled request was answered: {seen}");
+    assert!(seen.starts_with("HTTP/1.1 400 "), "{seen}");
+    let twice = format!(
+        "POST {GENERATE} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{{}}x"
+    );
+    let seen = raw_to_the_end(&app.public(), twice.as_bytes()).await;
+    assert!(seen.starts_with("HTTP/1.1 400 "), "{seen}");
+}
+
+#[tokio::test]
+async fn a_deadline_of_nothing_is_a_hit_or_504_and_a_huge_one_is_cut_to_ours() {
+    let app = TestApp::with("cache.mode = \"exact\"\nserver.request_timeout_ms = 200").await;
+    let none = [("x-deadline-ms", "0")];
+    assert_eq!(app.generate_with("q", &none).await.status, 504);
+    assert_eq!(app.generate("q").await.status, 200);
+    assert!(matches!(app.generate_with("q", &none).await.status, 200 | 504));
+    let never = crate::support::reply::Gate::shut();
+    app.upstream.always(crate::support::reply::Reply::text("late").held(&never));
+    let huge = app.generate_with("another", &[("x-deadline-ms", "18446744073709551615")]).await;
+    assert_eq!(huge.status, 504);
 }
 
 #[tokio::test]

@@ -101,6 +101,8 @@ async fn tenants_never_share_an_answer_equal_or_similar() {
     assert_eq!(generate_as(&mut app, "ann-debug", PROMPT).await.source(), "exact");
     assert_eq!(generate_as(&mut app, "ann", REWORDED).await.source(), "semantic");
     assert_eq!(generate_as(&mut app, "bob", REWORDED).await.source(), "upstream");
+    app.use_key("root");
+    app.indexed(2).await;
     assert_eq!(generate_as(&mut app, "bob", PROMPT).await.source(), "semantic");
     let entries = async |app: &mut TestApp, tenant: &str| {
         app.use_key("root");

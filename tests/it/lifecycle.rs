@@ -296,6 +296,33 @@ async fn commands_open_a_folder_that_is_free_themselves() {
 }
 
 #[tokio::test]
+async fn prompts_answers_and_keys_are_never_logged() {
+    let sha256 = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"; // "secret"
+    let settings =
+        format!("auth.keys = [{{name = \"k\", scopes = [\"generate\", \"admin\"], sha256 = \"{sha256}\"}}]");
+    let mut app = TestApp::binary(&settings).await;
+    app.use_key("secret");
+    let (prompt, answer) = ("Where does PROMPTMARK live?", "ANSWERMARK lives there.");
+    app.upstream.on_prompt(prompt, Reply::text(answer));
+    assert_eq!(app.generate(prompt).await.answer(), answer);
+    app.generate("Where is PROMPTMARK living?").await;
+    app.generate("Where doesn't PROMPTMARK live?").await;
+    app.post_text("/v1/generate", &[], "{\"prompt\": \"PROMPTMARK").await;
+    let broken = Reply::error(500, "ANSWERMARK", None, None);
+    app.upstream.always(broken);
+    app.generate("Why does PROMPTMARK fail?").await;
+    app.use_key("wrong-secret");
+    app.generate(prompt).await;
+    app.process().signal("-TERM");
+    assert_eq!(app.process().ended().await.code(), Some(0));
+    let said = app.process().said();
+    assert!(said.contains("request_id"), "it does log: {said}");
+    for kept in ["PROMPTMARK", "ANSWERMARK", "secret", crate::support::upstream::KEY] {
+        assert!(!said.contains(kept), "{kept}: {said}");
+    }
+}
+
+#[tokio::test]
 async fn the_sandbox_answers_without_any_key_and_says_that_it_does() {
     let folder = tempfile::tempdir().unwrap();
     let settings =

@@ -6,6 +6,7 @@
     reason = "the tasks of a test end with it, and it may look for its tools"
 )]
 
+mod admin;
 mod bad_input;
 mod cli;
 mod embed;

@@ -119,7 +119,7 @@ async fn prompts_that_only_look_alike_are_refused_by_the_layer_that_sees_the_dif
     for (stored, asked, layer) in [
         ("How many people lived in Paris in 1990?", "How many people lived in Paris in 1991?", "numbers"),
         ("Convert 10 miles to kilometres.", "Convert 12 miles to kilometres.", "numbers"),
-        ("Is aspirin safe during pregnancy?", "Is aspirin not safe during pregnancy?", "negation"),
+        ("Which drugs are safe during pregnancy?", "Which drugs are not safe during pregnancy?", "negation"),
         ("Which foods contain gluten?", "Which foods do not contain gluten?", "negation"),
         ("What does git rebase -i do?", "What does git rebase -x do?", "code"),
         (
@@ -255,6 +255,22 @@ async fn a_prompt_in_a_script_that_the_model_does_not_know_is_served_to_its_equa
         .await;
         assert!(vetoes(&explained).contains(&"script"), "{explained:#}");
         assert_eq!(app.chat_with(chat(asked), &[("cache-control", "no-store")]).await.source(), "upstream");
+    }
+}
+
+#[tokio::test]
+async fn letters_that_only_look_the_same_make_another_prompt() {
+    let app = TestApp::start().await;
+    store(&app, STORED).await;
+    for (disguised, what) in [
+        ("How do I reset my p\u{430}ssword?", "a Cyrillic a"),
+        ("How do I reset my p\u{3b1}ssword?", "a Greek alpha"),
+    ] {
+        assert_eq!(app.chat(chat(disguised)).await.source(), "upstream", "{what}");
+    }
+    // What stays in its script is judged like any other rewording, but is never the same prompt.
+    for disguised in ["How do I reset my pass\u{200b}word?", "Ｈow do I reset my password?"] {
+        assert_ne!(app.chat(chat(disguised)).await.source(), "exact", "{disguised:?}");
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use refrain::embed::{EmbedError, Embedder, EmbedderVersion, Embedding};
+use sqlx::{Connection, Executor, SqliteConnection};
 
 use crate::support::app::{TestApp, chat, embedder};
 use crate::support::eventually;
@@ -164,6 +165,42 @@ async fn an_embedder_that_fails_costs_hits_and_nothing_else() {
     app.chat(chat(STORED)).await;
     goes_on(&app, "What is the capital of Norway?").await;
     assert!(app.metric(&timed("error")).await >= 3.0);
+    app.stored(2).await;
+}
+
+#[tokio::test]
+async fn a_vector_server_that_lost_everything_is_filled_again() {
+    let mut qdrant = QdrantServer::start().await;
+    let app = TestApp::with(&format!("[index]\nkind = \"qdrant\"\nurl = \"{}\"", qdrant.url())).await;
+    app.chat(chat(STORED)).await;
+    recovers(&app, REWORDED, STORED).await;
+    qdrant.kill();
+    qdrant.lose_everything();
+    qdrant.resume_life().await;
+    recovers(&app, REWORDED, STORED).await;
+}
+
+#[tokio::test]
+async fn a_store_that_breaks_costs_hits_and_nothing_else() {
+    let app = TestApp::exact().await;
+    app.chat(chat(STORED)).await;
+    app.stored(1).await;
+    let url = format!("sqlite://{}", app.folder().join("data/refrain.db").display());
+    let mut store = SqliteConnection::connect(&url).await.unwrap();
+    store.execute("ALTER TABLE entries RENAME TO gone").await.unwrap();
+    assert_eq!(app.chat(chat(STORED)).await.served_by(), "exact memory");
+    let fresh = "What is the capital of Norway?";
+    assert_eq!(app.chat(chat(fresh)).await.answer(), answer_to(fresh));
+    assert_eq!(app.chat(chat(fresh)).await.served_by(), "exact memory");
+    assert!(app.metric("refrain_cache_lookups_total{tier=\"store\",outcome=\"error\"}").await >= 1.0);
+    eventually("the failed write in the metrics", async || {
+        let metrics = app.admin_get("/metrics").await.text();
+        metrics.contains("refrain_cache_write_failed_total{reason=").then_some(())
+    })
+    .await;
+    store.execute("ALTER TABLE gone RENAME TO entries").await.unwrap();
+    let later = "What is the capital of Sweden?";
+    app.chat(chat(later)).await;
     app.stored(2).await;
 }
 

@@ -228,6 +228,11 @@ impl TestApp {
         Response::read(sent.unwrap()).await
     }
 
+    pub async fn admin_delete(&self, path: &str) -> Response {
+        let sent = self.request(Method::DELETE, &self.admin(), path, &[], None).await;
+        Response::read(sent.unwrap()).await
+    }
+
     async fn request(
         &self,
         method: Method,

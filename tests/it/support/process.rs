@@ -26,6 +26,7 @@ pub fn refrain(folder: &Path, line: &str) -> Command {
         .env_clear()
         .env("FAKE_KEY", KEY)
         .env("REFRAIN_MODEL", MODEL)
+        .env("RUST_LOG", "refrain=trace")
         .stdin(Stdio::null());
     command
 }

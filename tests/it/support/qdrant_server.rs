@@ -77,6 +77,12 @@ impl QdrantServer {
         }
     }
 
+    /// Throws its storage away; only while no process runs.
+    pub fn lose_everything(&self) {
+        assert!(self.child.is_none());
+        std::fs::remove_dir_all(self.folder.path().join("storage")).unwrap();
+    }
+
     /// Freezes the process: its sockets stay open and nobody answers.
     pub fn freeze(&self) {
         self.signal("-STOP");

@@ -5,6 +5,8 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::PATIENCE;
+
 /// A whole answer.
 #[derive(Debug)]
 pub struct Response {
@@ -137,6 +139,16 @@ pub async fn raw(base: &str, bytes: &[u8]) -> Response {
         let is_over = !matches!(read, Ok(1..));
         assert!(!is_over, "the connection ended early: {:?}", String::from_utf8_lossy(&seen));
     }
+}
+
+/// Sends these bytes and returns all that came back until the server closed the connection.
+pub async fn raw_to_the_end(base: &str, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(base.trim_start_matches("http://")).await.unwrap();
+    let _ = stream.write_all(bytes).await;
+    let mut seen = Vec::new();
+    // A reset after what was said is an end, too.
+    let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut seen)).await.expect("the connection ends");
+    String::from_utf8(seen).unwrap()
 }
 
 /// Returns the response once it is there to its last byte.
