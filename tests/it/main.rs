@@ -17,6 +17,7 @@ mod flight;
 mod index;
 mod index_edge;
 mod index_server;
+mod keyless;
 mod keys;
 mod layering;
 mod lifecycle;
