@@ -14,6 +14,7 @@ mod exact;
 mod examples;
 mod fetch;
 mod flight;
+mod forwarding;
 mod index;
 mod index_edge;
 mod index_server;
