@@ -154,10 +154,9 @@ async fn a_callers_short_patience_does_not_end_anothers_answer() {
 }
 
 /// A server with a second upstream behind the first, under the model `both`.
-async fn chained(second: &Upstream) -> TestApp {
+async fn chained(second: &Upstream, timeouts: &str) -> TestApp {
     let settings = format!(
-        "cache.mode = \"exact\"\n[[providers]]\ntimeouts.first_token_ms = 200\ntimeouts.idle_ms = 200\n\
-         [[providers]]\nname = \"spare\"\nkind = \"openai_compatible\"\nbase_url = \"{}\"\napi_key_env = \"FAKE_KEY\"\n\
+        "cache.mode = \"exact\"\n[[providers]]\n{timeouts}\n[[providers]]\nname = \"spare\"\nkind = \"openai_compatible\"\nbase_url = \"{}\"\napi_key_env = \"FAKE_KEY\"\n\
          [[routes]]\nmodel = \"both\"\nchain = [\"fake/parrot\", \"spare/macaw\"]",
         second.base_url()
     );
@@ -171,15 +170,13 @@ async fn ask_both(app: &TestApp) -> Response {
 #[tokio::test]
 async fn the_second_upstream_answers_when_the_first_does_not() {
     let second = Upstream::start().await;
-    let app = chained(&second).await;
-    let never = Gate::shut();
+    let app = chained(&second, "").await;
     for (at, (reply, attempt)) in [
         (error(500), "500"),
         (error(429), "429"),
         (error(401), "401"),
         (error(404), "404"),
         (Reply::bytes("text/html", "<html></html>"), "malformed"),
-        (Reply::text("too late").held(&never), "timeout"),
         (Reply::error(400, "too long", None, Some("context_length_exceeded")), "400"),
     ]
     .into_iter()
@@ -198,9 +195,20 @@ async fn the_second_upstream_answers_when_the_first_does_not() {
 }
 
 #[tokio::test]
+async fn an_upstream_that_does_not_begin_in_its_time_gives_way_to_the_next() {
+    let second = Upstream::start().await;
+    let app = chained(&second, "timeouts.first_token_ms = 100").await;
+    let never = Gate::shut();
+    app.upstream.always(Reply::text("too late").held(&never));
+    let response = ask_both(&app).await;
+    assert_eq!(response.header("x-upstream-attempts"), "fake/parrot;timeout, spare/macaw;200");
+    assert_eq!(response.answer(), answer_to(PROMPT));
+}
+
+#[tokio::test]
 async fn nobody_else_is_asked_after_the_callers_own_mistake_or_after_the_first_piece() {
     let second = Upstream::start().await;
-    let app = chained(&second).await;
+    let app = chained(&second, "timeouts.idle_ms = 100").await;
     app.upstream.always(Reply::error(400, "bad", Some("seed"), None));
     assert_eq!(ask_both(&app).await.status, 400);
     let never = Gate::shut();
@@ -213,7 +221,7 @@ async fn nobody_else_is_asked_after_the_callers_own_mistake_or_after_the_first_p
 #[tokio::test]
 async fn when_all_fail_the_answer_says_what_each_did() {
     let second = Upstream::start().await;
-    let app = chained(&second).await;
+    let app = chained(&second, "").await;
     for (first, then, status) in [(500, 500, 502), (429, 500, 502), (429, 503, 503), (401, 429, 503)] {
         app.upstream.always(error(first));
         second.always(error(then));

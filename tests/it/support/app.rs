@@ -122,8 +122,8 @@ impl TestApp {
     }
 
     /// Returns the process, where it runs apart.
-    pub fn process(&mut self) -> &mut Process {
-        match &mut self.life {
+    pub fn process(&self) -> &Process {
+        match &self.life {
             Life::Apart(process) => process,
             Life::Here(_) | Life::Nowhere => panic!("no process runs"),
         }
@@ -183,6 +183,14 @@ impl TestApp {
 
     pub async fn chat_with(&self, body: Value, headers: &[(&str, &str)]) -> Response {
         self.post("/v1/chat/completions", headers, body).await
+    }
+
+    /// Returns whether a chat was answered before the server went.
+    pub async fn try_chat(&self, body: Value) -> bool {
+        let path = "/v1/chat/completions";
+        let sent = self.request(Method::POST, &self.public(), path, &[], Some(body.to_string())).await;
+        let Ok(response) = sent else { return false };
+        response.status() == 200 && response.bytes().await.is_ok()
     }
 
     /// Asks for a stream and returns when its head has come.

@@ -11,7 +11,7 @@ use super::upstream::KEY;
 
 /// A server that runs apart; killed with its test.
 pub struct Process {
-    child: Child,
+    child: Mutex<Child>,
     pub public: String,
     pub admin: String,
     said: Arc<Mutex<Vec<String>>>,
@@ -60,18 +60,18 @@ impl Process {
             let found = line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
             format!("http://{}", found.unwrap())
         };
-        Self { public: address("public"), admin: address("admin"), child, said }
+        Self { public: address("public"), admin: address("admin"), child: Mutex::new(child), said }
     }
 
     /// Sends a signal, such as `-TERM`.
     pub fn signal(&self, signal: &str) {
-        let id = self.child.id().to_string();
+        let id = self.child.lock().unwrap().id().to_string();
         assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
     }
 
     /// Waits until it has ended.
-    pub async fn ended(&mut self) -> ExitStatus {
-        eventually("the end of the process", async || self.child.try_wait().unwrap()).await
+    pub async fn ended(&self) -> ExitStatus {
+        eventually("the end of the process", async || self.child.lock().unwrap().try_wait().unwrap()).await
     }
 
     /// Returns what it said on stderr so far.
@@ -82,8 +82,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        let child = self.child.get_mut().unwrap();
         // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = child.kill();
+        let _ = child.wait();
     }
 }
