@@ -88,6 +88,15 @@ struct Plan {
     user: Option<EndUser>,
 }
 
+impl Plan {
+    /// Reads what the prompt asks for, which only a request that memory cannot answer needs.
+    fn consider_the_prompt(&mut self, request: &ChatRequest) {
+        if request.last_prompt().is_some_and(|prompt| Volatility::of(prompt).is_volatile()) {
+            self.policy = self.policy.of_volatile(&self.route.cache);
+        }
+    }
+}
+
 impl Gateway {
     /// Puts the parts together.
     pub fn new(
@@ -122,9 +131,15 @@ impl Gateway {
     }
 
     async fn journey(self: &Arc<Self>, ask: Ask, began: Instant) -> Result<Outcome, GatewayError> {
-        let plan = self.plan(&ask)?;
+        let mut plan = self.plan(&ask)?;
         let mut timing = Timing::default();
         let mut embedding = None;
+        if plan.policy.read != CacheMode::Off {
+            if let Some(hit) = self.cache.recall(&question(&ask, &plan), &mut timing) {
+                return Ok(Outcome::of_hit(hit, &plan, self.cache.now(), timing));
+            }
+        }
+        plan.consider_the_prompt(&ask.request);
         if plan.policy.read != CacheMode::Off {
             match self.cache.look_up(&question(&ask, &plan), &mut timing).await {
                 Lookup::Hit(hit) => return Ok(Outcome::of_hit(hit, &plan, self.cache.now(), timing)),
@@ -146,8 +161,7 @@ impl Gateway {
         let Ask { request, directives, .. } = ask;
         let route = self.router.resolve(request.model.as_deref())?;
         let user = route.key_rules.user_of(request);
-        let is_volatile = request.last_prompt().is_some_and(|prompt| Volatility::of(prompt).is_volatile());
-        let policy = Policy::of_request(request, directives, &route.cache, user.is_ok(), is_volatile);
+        let policy = Policy::of_request(request, directives, &route.cache, user.is_ok());
         let user = user.unwrap_or(None);
         let (tenant, namespace) = (&directives.tenant, &directives.namespace);
         let owner = OwnerNames { tenant, user: user.as_ref(), namespace };
