@@ -118,28 +118,37 @@ impl Gateway {
     /// # Errors
     /// [`GatewayError`]; the cache alone never causes one but [`GatewayError::OnlyIfCached`].
     pub async fn answer(self: &Arc<Self>, ask: Ask) -> Result<Outcome, GatewayError> {
-        let began = Instant::now();
-        let asked = ask.directives.deadline.unwrap_or(self.limits.deadline);
-        let limit = asked.min(self.limits.deadline);
         let (tenant, request_id) = (ask.directives.tenant.clone(), Arc::clone(&ask.request_id));
-        let journey = tokio::time::timeout(limit, self.journey(ask, began));
-        let outcome = journey.await.unwrap_or(Err(GatewayError::Deadline(limit)))?;
+        let outcome = self.journey(ask).await?;
         if let Some(key) = outcome.key {
             self.cache.remember_request(&tenant, &request_id, key, outcome.entry);
         }
         Ok(outcome)
     }
 
-    async fn journey(self: &Arc<Self>, ask: Ask, began: Instant) -> Result<Outcome, GatewayError> {
-        let mut plan = self.plan(&ask)?;
+    async fn journey(self: &Arc<Self>, ask: Ask) -> Result<Outcome, GatewayError> {
+        let plan = self.plan(&ask)?;
         let mut timing = Timing::default();
-        let mut embedding = None;
-        if plan.policy.read != CacheMode::Off {
-            if let Some(hit) = self.cache.recall(&question(&ask, &plan), &mut timing) {
-                return Ok(Outcome::of_hit(hit, &plan, self.cache.now(), timing));
-            }
+        if plan.policy.read != CacheMode::Off
+            && let Some(hit) = self.cache.recall(&question(&ask, &plan), &mut timing)
+        {
+            return Ok(Outcome::of_hit(hit, &plan, self.cache.now(), timing));
         }
+        let asked = ask.directives.deadline.unwrap_or(self.limits.deadline);
+        let limit = asked.min(self.limits.deadline);
+        // Boxed, so that the hit above does not carry the room for all that may come after it.
+        let journey = Box::pin(self.beyond_memory(ask, plan, timing));
+        tokio::time::timeout(limit, journey).await.unwrap_or(Err(GatewayError::Deadline(limit)))
+    }
+
+    async fn beyond_memory(
+        self: &Arc<Self>,
+        ask: Ask,
+        mut plan: Plan,
+        mut timing: Timing,
+    ) -> Result<Outcome, GatewayError> {
         plan.consider_the_prompt(&ask.request);
+        let mut embedding = None;
         if plan.policy.read != CacheMode::Off {
             match self.cache.look_up(&question(&ask, &plan), &mut timing).await {
                 Lookup::Hit(hit) => return Ok(Outcome::of_hit(hit, &plan, self.cache.now(), timing)),
@@ -153,7 +162,7 @@ impl Gateway {
             return Err(GatewayError::NoProvider);
         }
         let stream = ask.stream;
-        let job = Arc::new(Job::new(ask, plan, embedding, began));
+        let job = Arc::new(Job::new(ask, plan, embedding, Instant::now()));
         self.generate(&job, stream, timing).await
     }
 
