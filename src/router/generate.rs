@@ -78,7 +78,13 @@ impl Router {
             let attempt = Attempt { router: self, step, request, times: limited(step, times, is_last) };
             let error = match attempt.run(&mut attempts, &mut sink).await {
                 Ended::Answered(answer) => return Ok(answer),
-                Ended::Broken(error) => return Err(self.chain_failure(error, attempts, retry_after, step)),
+                Ended::Broken(error) => {
+                    // It was noted as a success when it began.
+                    if let Some(last) = attempts.last_mut() {
+                        last.result = error.attempt_label();
+                    }
+                    return Err(self.chain_failure(error, attempts, retry_after, step));
+                }
                 Ended::Failed(error) => error,
             };
             retry_after = [retry_after, error.retry_after].into_iter().flatten().min();

@@ -345,3 +345,26 @@ async fn invalidated_entries_are_gone_from_every_tier() {
     assert_eq!(app.generate_with(PROMPT, &cached).await.status, 504);
     assert_eq!(app.generate_with("What is a mesa?", &cached).await.status, 200);
 }
+
+#[tokio::test]
+async fn where_the_configuration_switches_the_cache_off_no_request_switches_it_on() {
+    let app = TestApp::with("cache.mode = \"off\"").await;
+    for _ in 0..2 {
+        let response = app.generate_with(PROMPT, &[("x-cache-mode", "semantic")]).await;
+        assert_eq!(response.header("cache-status"), "refrain; fwd=bypass");
+    }
+    assert_eq!(app.upstream.calls(), 2);
+}
+
+#[tokio::test]
+async fn what_memory_cannot_hold_is_answered_from_the_store() {
+    let app = TestApp::with("cache.mode = \"exact\"\ncache.memory_capacity_bytes = 1").await;
+    app.generate(PROMPT).await;
+    app.stored(1).await;
+    // It is let go in the background, a moment after it came.
+    eventually("an answer of the store", async || {
+        (app.generate(PROMPT).await.served_by() == "exact store").then_some(())
+    })
+    .await;
+    assert_eq!(app.upstream.calls(), 1);
+}

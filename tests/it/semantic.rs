@@ -311,6 +311,32 @@ async fn a_similar_answer_must_fit_the_limit_and_the_age_that_are_asked_for() {
 }
 
 #[tokio::test]
+async fn an_entry_that_has_expired_answers_nothing_like_it() {
+    let app = TestApp::start().await;
+    let cached = [("cache-control", "only-if-cached")];
+    app.chat_with(chat(STORED), &[("x-cache-ttl", "2")]).await;
+    eventually("a semantic hit", async || {
+        (app.chat_with(chat(REWORDED), &cached).await.source() == "semantic").then_some(())
+    })
+    .await;
+    eventually("the end of the entry", async || {
+        (app.chat_with(chat(REWORDED), &cached).await.status == 504).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn with_scope_user_a_similar_answer_stays_with_its_user() {
+    let app = TestApp::with("cache.scope = \"user\"").await;
+    let of = |prompt: &str, user: &str| with(chat(prompt), "user", json!(user));
+    app.chat(of(STORED, "ann")).await;
+    app.indexed(1).await;
+    let no_store = [("cache-control", "no-store")];
+    assert_eq!(app.chat_with(of(REWORDED, "bob"), &no_store).await.source(), "upstream");
+    assert_eq!(app.chat_with(of(REWORDED, "ann"), &no_store).await.source(), "semantic");
+}
+
+#[tokio::test]
 async fn explain_tells_the_whole_story_calls_nobody_and_changes_nothing() {
     let app = TestApp::start().await;
     store(&app, STORED).await;

@@ -124,7 +124,8 @@ async fn an_answer_that_its_upstream_called_done_without_a_finish_reason_is_not_
 async fn a_stream_that_just_ends_is_a_failure_and_not_stored() {
     let app = TestApp::exact().await;
     app.upstream.on_prompt(PROMPT, Reply::text("A fjord is deep.").ending_early());
-    assert_eq!(app.chat(chat(PROMPT)).await.status, 502);
+    let failed = app.chat(chat(PROMPT)).await;
+    assert_eq!((failed.status, failed.header("x-upstream-attempts")), (502, "fake/parrot;malformed"));
     app.upstream.on_prompt(PROMPT, Reply::text("A fjord is deep."));
     assert_eq!(app.chat(chat(PROMPT)).await.answer(), "A fjord is deep.");
 }

@@ -23,7 +23,7 @@ pub const MODEL: &str = "fake/parrot";
 
 /// Where the server runs.
 enum Life {
-    Here(Server),
+    Here(Box<Server>),
     Apart(Process),
     Nowhere,
 }
@@ -51,32 +51,23 @@ impl TestApp {
 
     /// Starts a server that knows nobody to ask.
     pub async fn without_provider() -> Self {
-        let upstream = Upstream::start().await;
-        let mut table = usual(upstream.base_url());
+        let mut app = Self::prepared("cache.mode = \"exact\"").await;
+        let path = app.folder.path().join("refrain.toml");
+        let mut table: toml::Table = std::fs::read_to_string(&path).unwrap().parse().unwrap();
         table.remove("providers");
-        Self::configured(upstream, table).await
+        std::fs::write(path, table.to_string()).unwrap();
+        app.start_around(embedder().await).await;
+        app
     }
 
     /// Starts a server with these settings put over the usual ones.
     pub async fn with(settings: &str) -> Self {
-        let upstream = Upstream::start().await;
-        let mut table = usual(upstream.base_url());
-        merge(&mut table, toml::from_str(settings).unwrap());
-        Self::configured(upstream, table).await
-    }
-
-    async fn configured(upstream: Upstream, table: toml::Table) -> Self {
-        let mut app = Self::prepared(upstream, table);
-        app.life = Life::Here(Server::start_around(&app.config(), embedder().await).await.unwrap());
-        app
+        Self::around(embedder().await, settings).await
     }
 
     /// Starts the real binary, with these settings put over the usual ones.
     pub async fn binary(settings: &str) -> Self {
-        let upstream = Upstream::start().await;
-        let mut table = usual(upstream.base_url());
-        merge(&mut table, toml::from_str(settings).unwrap());
-        let mut app = Self::prepared(upstream, table);
+        let mut app = Self::prepared(settings).await;
         app.start_binary().await;
         app
     }
@@ -88,25 +79,28 @@ impl TestApp {
 
     /// Starts a server around an embedder of the test's own.
     pub async fn around(embedder: Arc<dyn Embedder>, settings: &str) -> Self {
-        let upstream = Upstream::start().await;
-        let mut table = usual(upstream.base_url());
-        merge(&mut table, toml::from_str(settings).unwrap());
-        let mut app = Self::prepared(upstream, table);
-        app.life = Life::Here(Server::start_around(&app.config(), embedder).await.unwrap());
+        let mut app = Self::prepared(settings).await;
+        app.start_around(embedder).await;
         app
     }
 
     /// Starts a server that loads its own model, or fails to.
     pub async fn with_own_embedder(settings: &str) -> Self {
-        let upstream = Upstream::start().await;
-        let mut table = usual(upstream.base_url());
-        merge(&mut table, toml::from_str(settings).unwrap());
-        let mut app = Self::prepared(upstream, table);
-        app.life = Life::Here(Server::start(&app.config()).await.unwrap());
+        let mut app = Self::prepared(settings).await;
+        app.life = Life::Here(Box::new(Server::start(&app.config()).await.unwrap()));
         app
     }
 
-    fn prepared(upstream: Upstream, table: toml::Table) -> Self {
+    async fn start_around(&mut self, embedder: Arc<dyn Embedder>) {
+        let server = Server::start_around(&self.config(), embedder).await;
+        self.life = Life::Here(Box::new(server.unwrap()));
+    }
+
+    /// Writes the configuration of a server that does not run yet.
+    async fn prepared(settings: &str) -> Self {
+        let upstream = Upstream::start().await;
+        let mut table = usual(upstream.base_url());
+        merge(&mut table, toml::from_str(settings).unwrap());
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("refrain.toml"), table.to_string()).unwrap();
         Self { upstream, folder, life: Life::Nowhere, client: client(), key: None }
@@ -115,7 +109,7 @@ impl TestApp {
     /// Stops the server as SIGTERM would, and starts it again on the same folder.
     pub async fn restart(&mut self) {
         self.stop().await;
-        self.life = Life::Here(Server::start_around(&self.config(), embedder().await).await.unwrap());
+        self.start_around(embedder().await).await;
     }
 
     /// Stops the server as SIGTERM would.
