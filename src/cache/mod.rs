@@ -42,6 +42,7 @@ pub use sweeper::Sweeper;
 use clock::WallClock;
 use hits::HitLog;
 use memory::MemoryTier;
+use semantic::Sought;
 
 /// How long a look-up waits for the store: one read of a local file, or one of a database next door.
 const STORE_BUDGET: Duration = Duration::from_millis(250);
@@ -147,39 +148,61 @@ impl Cache {
         self.clock.now()
     }
 
-    /// Looks through the tiers that the question may read. Never fails: what is broken or slow is a miss.
+    /// Looks into memory alone, which takes less than a microsecond and never waits.
+    pub fn recall(&self, question: &Question<'_>, timing: &mut Timing) -> Option<Hit> {
+        let began = Instant::now();
+        let now = self.now();
+        let found = self.memory.get(&question.key.fingerprint).filter(|entry| question.admits(entry, now));
+        timing.cache = Some(millis_since(began));
+        self.telemetry.lookup("memory", if found.is_some() { "hit" } else { "miss" });
+        let entry = found?;
+        self.hits.note(entry.key, now);
+        Some(Hit { entry, tier: Tier::Memory, similarity: None })
+    }
+
+    /// Looks through the tiers behind the memory. Never fails: what is broken or slow is a miss.
+    ///
+    /// The prompt is embedded, and its neighbours are sought, while the store is read: an entry that is in the store
+    /// but not in memory is rare, and what it costs then is less than what every miss would wait.
     pub async fn look_up(&self, question: &Question<'_>, timing: &mut Timing) -> Lookup {
         let began = Instant::now();
         let now = self.now();
-        if let Some(entry) = self.in_memory(question, now) {
-            timing.cache = Some(millis_since(began));
-            return self.hit(Hit { entry, tier: Tier::Memory, similarity: None }, now);
-        }
-        let stored = self.in_store(question, now).await;
-        timing.cache = Some(millis_since(began));
-        if let Some(entry) = stored {
-            return self.hit(Hit { entry, tier: Tier::Store, similarity: None }, now);
-        }
-        match (&self.semantic, question.key.semantic, question.request.last_prompt()) {
-            (Some(semantic), Some(key), Some(prompt)) if question.read == CacheMode::Semantic => {
-                match semantic.look_up(self, question, key, prompt, timing).await {
-                    Lookup::Hit(hit) => self.hit(hit, now),
-                    miss @ Lookup::Miss(_) => miss,
-                }
+        let mut similar = std::pin::pin!(self.look_for_similar(question));
+        let mut stored = std::pin::pin!(self.in_store(question, now));
+        let mut found = None;
+        let stored = tokio::select! {
+            biased;
+            stored = &mut stored => stored,
+            similar = &mut similar => {
+                found = Some(similar);
+                stored.await
             }
-            _ => Lookup::Miss(Miss::default()),
+        };
+        *timing.cache.get_or_insert_default() += millis_since(began);
+        if let Some(entry) = stored {
+            self.hits.note(entry.key, now);
+            return Lookup::Hit(Hit { entry, tier: Tier::Store, similarity: None });
         }
+        let found = match found {
+            Some(found) => found,
+            None => similar.await,
+        };
+        let Some(Sought { lookup, outcome, timing: spent }) = found else {
+            return Lookup::Miss(Miss::default());
+        };
+        (timing.embed, timing.search) = (spent.embed, spent.search);
+        self.telemetry.lookup("semantic", outcome);
+        if let Lookup::Hit(hit) = &lookup {
+            self.hits.note(hit.entry.key, now);
+        }
+        lookup
     }
 
-    fn hit(&self, hit: Hit, now: UnixMillis) -> Lookup {
-        self.hits.note(hit.entry.key, now);
-        Lookup::Hit(hit)
-    }
-
-    fn in_memory(&self, question: &Question<'_>, now: UnixMillis) -> Option<Arc<Entry>> {
-        let found = self.memory.get(&question.key.fingerprint).filter(|entry| question.admits(entry, now));
-        self.telemetry.lookup("memory", if found.is_some() { "hit" } else { "miss" });
-        found
+    /// Asks the semantic tier, if there is one and the question may.
+    async fn look_for_similar(&self, question: &Question<'_>) -> Option<Sought> {
+        let tier = self.semantic.as_ref().filter(|_| question.read == CacheMode::Semantic)?;
+        let (key, prompt) = (question.key.semantic?, question.request.last_prompt()?);
+        Some(tier.look_up(self, question, key, prompt).await)
     }
 
     async fn in_store(&self, question: &Question<'_>, now: UnixMillis) -> Option<Arc<Entry>> {

@@ -74,12 +74,14 @@ impl Skip {
 
 impl Policy {
     /// Judges a request under its route's settings. `has_user` says whether the user that the scope asks for is named.
+    ///
+    /// Whether the prompt asks about now is not looked at: an equal request may be answered either way, and the look
+    /// costs more than the answer. See [`Policy::of_volatile`].
     pub fn of_request(
         request: &ChatRequest,
         directives: &Directives,
         settings: &CacheConfig,
         has_user: bool,
-        is_volatile: bool,
     ) -> Self {
         let mode = settings.mode.min(directives.mode);
         let is_hot = match (request.sampling.temperature, settings.max_temperature) {
@@ -97,17 +99,27 @@ impl Policy {
         } else {
             Ok(())
         };
-        let is_semantic = mode == CacheMode::Semantic && !is_volatile && request.last_prompt().is_some();
+        let is_semantic = mode == CacheMode::Semantic && request.last_prompt().is_some();
         let read = match write {
             Err(Skip::Bypass | Skip::NoUser | Skip::Temperature) => CacheMode::Off,
             _ if directives.no_cache => CacheMode::Off,
             _ if is_semantic => CacheMode::Semantic,
             _ => CacheMode::Exact,
         };
-        let longest = Duration::from_secs(settings.volatile_ttl_seconds);
         let ttl = directives.ttl.unwrap_or(Duration::from_secs(settings.ttl_seconds));
-        let ttl = if is_volatile { ttl.min(longest) } else { ttl };
-        Self { read, write, is_volatile, is_semantic, ttl }
+        Self { read, write, is_volatile: false, is_semantic, ttl }
+    }
+
+    /// Returns the policy for a prompt that asks about now: answered only by an equal one, and not for long.
+    #[must_use]
+    pub fn of_volatile(self, settings: &CacheConfig) -> Self {
+        Self {
+            read: self.read.min(CacheMode::Exact),
+            is_volatile: true,
+            is_semantic: false,
+            ttl: self.ttl.min(Duration::from_secs(settings.volatile_ttl_seconds)),
+            ..self
+        }
     }
 
     /// Returns whether the cache takes no part at all: `cache-status: refrain; fwd=bypass`.
@@ -194,7 +206,7 @@ mod tests {
     }
 
     fn policy(directives: &Directives, settings: &CacheConfig) -> Policy {
-        Policy::of_request(&ChatRequest::from_prompt("q"), directives, settings, true, false)
+        Policy::of_request(&ChatRequest::from_prompt("q"), directives, settings, true)
     }
 
     fn answer(choice: Choice) -> ChatResponse {
@@ -247,12 +259,13 @@ mod tests {
     fn a_volatile_prompt_is_exact_only_and_short_lived() {
         let settings = CacheConfig::default();
         let request = ChatRequest::from_prompt("what is the weather today");
-        let volatile = Policy::of_request(&request, &directives(), &settings, true, true);
+        let volatile = Policy::of_request(&request, &directives(), &settings, true).of_volatile(&settings);
         assert_eq!(volatile.read, CacheMode::Exact);
         assert!(!volatile.is_semantic);
         assert_eq!(volatile.ttl, Duration::from_secs(300));
         let asked = Directives { ttl: Some(Duration::from_secs(10)), ..directives() };
-        assert_eq!(Policy::of_request(&request, &asked, &settings, true, true).ttl, Duration::from_secs(10));
+        let asked = Policy::of_request(&request, &asked, &settings, true).of_volatile(&settings);
+        assert_eq!(asked.ttl, Duration::from_secs(10));
     }
 
     #[test]
@@ -260,9 +273,9 @@ mod tests {
         let settings = CacheConfig { max_temperature: Some(0.5), ..CacheConfig::default() };
         let mut request = ChatRequest::from_prompt("q");
         request.sampling.temperature = Some(0.6);
-        let hot = Policy::of_request(&request, &directives(), &settings, true, false);
+        let hot = Policy::of_request(&request, &directives(), &settings, true);
         assert_eq!(hot.write, Err(Skip::Temperature));
-        let nobody = Policy::of_request(&request, &directives(), &CacheConfig::default(), false, false);
+        let nobody = Policy::of_request(&request, &directives(), &CacheConfig::default(), false);
         assert!(nobody.is_bypass());
     }
 

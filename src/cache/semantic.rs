@@ -37,6 +37,14 @@ pub struct ModelLimits {
 /// Neighbours below this similarity are not even looked at; they are only counted as the best that was there.
 const SIMILARITY_FLOOR: f32 = 0.5;
 
+/// What a look came to.
+pub(super) struct Sought {
+    pub lookup: Lookup,
+    /// `hit`, `miss`, `error` or `timeout`.
+    pub outcome: &'static str,
+    pub timing: Timing,
+}
+
 /// One neighbour, judged by every layer, for `explain`.
 #[derive(Clone)]
 pub struct Judged {
@@ -62,11 +70,10 @@ impl SemanticTier {
         question: &Question<'_>,
         key: SemanticKey,
         prompt: &str,
-        timing: &mut Timing,
-    ) -> Lookup {
+    ) -> Sought {
         let budget = Duration::from_millis(question.settings.budget_ms);
-        let mut embedding = None;
-        let search = self.search_and_decide(cache, question, key, prompt, timing, &mut embedding);
+        let (mut embedding, mut timing) = (None, Timing::default());
+        let search = self.search_and_decide(cache, question, key, prompt, &mut timing, &mut embedding);
         let (hit, outcome) = match tokio::time::timeout(budget, search).await {
             Ok(Ok(Some(hit))) => (Some(hit), "hit"),
             Ok(Ok(None)) => (None, "miss"),
@@ -76,8 +83,8 @@ impl SemanticTier {
             }
             Err(_) => (None, "timeout"),
         };
-        cache.telemetry.lookup("semantic", outcome);
-        hit.map_or_else(|| Lookup::Miss(Miss { embedding }), Lookup::Hit)
+        let lookup = hit.map_or_else(|| Lookup::Miss(Miss { embedding }), Lookup::Hit);
+        Sought { lookup, outcome, timing }
     }
 
     async fn search_and_decide(

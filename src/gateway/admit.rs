@@ -20,7 +20,8 @@ impl Gateway {
         answer: Arc<ChatResponse>,
         provider: &str,
     ) -> Result<Result<Arc<Entry>, Skip>, GatewayError> {
-        let plan = self.plan(ask)?;
+        let mut plan = self.plan(ask)?;
+        plan.consider_the_prompt(&ask.request);
         Ok(self.admit_planned(ask, &plan, &answer, provider, None))
     }
 

@@ -80,7 +80,8 @@ impl Gateway {
     /// # Errors
     /// Only for a model that is not known.
     pub async fn explain(&self, ask: Ask) -> Result<Explanation, GatewayError> {
-        let plan = self.plan(&ask)?;
+        let mut plan = self.plan(&ask)?;
+        plan.consider_the_prompt(&ask.request);
         let question = question(&ask, &plan);
         let exact = self.exact_readings(&question, &plan).await;
         let mut tiers = exact.readings;

@@ -253,7 +253,7 @@ pub struct Conclusion {
     /// The entry it became.
     pub entry: Option<Fingerprint>,
     pub ttl_seconds: Option<i64>,
-    /// Milliseconds from the request to the end of the answer.
+    /// Milliseconds from the end of the look-up to the end of the answer.
     pub latency_ms: f64,
 }
 

@@ -88,6 +88,15 @@ struct Plan {
     user: Option<EndUser>,
 }
 
+impl Plan {
+    /// Reads what the prompt asks for, which only a request that memory cannot answer needs.
+    fn consider_the_prompt(&mut self, request: &ChatRequest) {
+        if request.last_prompt().is_some_and(|prompt| Volatility::of(prompt).is_volatile()) {
+            self.policy = self.policy.of_volatile(&self.route.cache);
+        }
+    }
+}
+
 impl Gateway {
     /// Puts the parts together.
     pub fn new(
@@ -109,21 +118,36 @@ impl Gateway {
     /// # Errors
     /// [`GatewayError`]; the cache alone never causes one but [`GatewayError::OnlyIfCached`].
     pub async fn answer(self: &Arc<Self>, ask: Ask) -> Result<Outcome, GatewayError> {
-        let began = Instant::now();
-        let asked = ask.directives.deadline.unwrap_or(self.limits.deadline);
-        let limit = asked.min(self.limits.deadline);
         let (tenant, request_id) = (ask.directives.tenant.clone(), Arc::clone(&ask.request_id));
-        let journey = tokio::time::timeout(limit, self.journey(ask, began));
-        let outcome = journey.await.unwrap_or(Err(GatewayError::Deadline(limit)))?;
+        let outcome = self.journey(ask).await?;
         if let Some(key) = outcome.key {
             self.cache.remember_request(&tenant, &request_id, key, outcome.entry);
         }
         Ok(outcome)
     }
 
-    async fn journey(self: &Arc<Self>, ask: Ask, began: Instant) -> Result<Outcome, GatewayError> {
+    async fn journey(self: &Arc<Self>, ask: Ask) -> Result<Outcome, GatewayError> {
         let plan = self.plan(&ask)?;
         let mut timing = Timing::default();
+        if plan.policy.read != CacheMode::Off
+            && let Some(hit) = self.cache.recall(&question(&ask, &plan), &mut timing)
+        {
+            return Ok(Outcome::of_hit(hit, &plan, self.cache.now(), timing));
+        }
+        let asked = ask.directives.deadline.unwrap_or(self.limits.deadline);
+        let limit = asked.min(self.limits.deadline);
+        // Boxed, so that the hit above does not carry the room for all that may come after it.
+        let journey = Box::pin(self.beyond_memory(ask, plan, timing));
+        tokio::time::timeout(limit, journey).await.unwrap_or(Err(GatewayError::Deadline(limit)))
+    }
+
+    async fn beyond_memory(
+        self: &Arc<Self>,
+        ask: Ask,
+        mut plan: Plan,
+        mut timing: Timing,
+    ) -> Result<Outcome, GatewayError> {
+        plan.consider_the_prompt(&ask.request);
         let mut embedding = None;
         if plan.policy.read != CacheMode::Off {
             match self.cache.look_up(&question(&ask, &plan), &mut timing).await {
@@ -138,7 +162,7 @@ impl Gateway {
             return Err(GatewayError::NoProvider);
         }
         let stream = ask.stream;
-        let job = Arc::new(Job::new(ask, plan, embedding, began));
+        let job = Arc::new(Job::new(ask, plan, embedding, Instant::now()));
         self.generate(&job, stream, timing).await
     }
 
@@ -146,8 +170,7 @@ impl Gateway {
         let Ask { request, directives, .. } = ask;
         let route = self.router.resolve(request.model.as_deref())?;
         let user = route.key_rules.user_of(request);
-        let is_volatile = request.last_prompt().is_some_and(|prompt| Volatility::of(prompt).is_volatile());
-        let policy = Policy::of_request(request, directives, &route.cache, user.is_ok(), is_volatile);
+        let policy = Policy::of_request(request, directives, &route.cache, user.is_ok());
         let user = user.unwrap_or(None);
         let (tenant, namespace) = (&directives.tenant, &directives.namespace);
         let owner = OwnerNames { tenant, user: user.as_ref(), namespace };

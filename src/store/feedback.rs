@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::StoreError;
@@ -16,10 +16,14 @@ use crate::chat::{Fingerprint, TenantId, UnixMillis};
 
 /// How long a verdict may be given.
 const LIFE: Duration = Duration::from_secs(24 * 3600);
-/// The most requests that wait to be written.
-const WAITING: usize = 8192;
-/// Rows of one statement; five values each.
-const ROWS: usize = 200;
+/// The most requests that wait to be written, twice a second: writing more would take more of the machine than
+/// answering them from memory does.
+const WAITING: usize = 4096;
+/// Rows of one statement. A driver binds each place by looking through all of them, so long statements cost more than
+/// short ones; about here a row is cheapest.
+const ROWS: usize = 16;
+/// Values of one row.
+const COLUMNS: usize = 5;
 /// The most requests kept, whatever their age: at a thousand requests a second a day would be 86 million.
 const KEPT: i64 = 1_000_000;
 /// The most rows that one sweep removes.
@@ -95,35 +99,52 @@ impl Recent {
     }
 }
 
-/// Writes requests down, many in a statement.
+/// Begins the statement that writes requests down, for so many of them.
+fn insert_of(rows: usize) -> String {
+    let row = |at: usize| {
+        let first = at * COLUMNS + 1;
+        let places: Vec<_> = (first..first + COLUMNS).map(|place| format!("${place}")).collect();
+        format!("({})", places.join(", "))
+    };
+    let rows: Vec<_> = (0..rows).map(row).collect();
+    format!(
+        "INSERT INTO requests (tenant, request_id, request_key, entry_key, at) VALUES {} \
+         ON CONFLICT (tenant, request_id) DO UPDATE SET \
+         request_key = excluded.request_key, entry_key = excluded.entry_key, at = excluded.at",
+        rows.join(", ")
+    )
+}
+
+/// The statements that write a full chunk and a single request: kept, so that they stay prepared.
+static INSERT_CHUNK: LazyLock<String> = LazyLock::new(|| insert_of(ROWS));
+static INSERT_ONE: LazyLock<String> = LazyLock::new(|| insert_of(1));
+
+/// Writes requests down, some in a statement.
 pub(super) async fn write_requests(
     connection: &mut Connection,
     requests: &Waiting,
 ) -> Result<(), StoreError> {
     let rows: Vec<_> = requests.iter().collect();
-    for some in rows.chunks(ROWS) {
-        let mut statement =
-            sql("INSERT INTO requests (tenant, request_id, request_key, entry_key, at) VALUES ");
-        for (at, ((tenant, request_id), request)) in some.iter().enumerate() {
-            statement.push(if at == 0 { "(" } else { ", (" });
-            statement.push_value(tenant.as_str());
-            statement.push(", ");
-            statement.push_value(request_id.as_str());
-            statement.push(", ");
-            statement.push_value(request.request_key.as_bytes());
-            statement.push(", ");
-            statement.push_value(request.entry_key.as_ref().map(Fingerprint::as_bytes));
-            statement.push(", ");
-            statement.push_value(request.at.0);
-            statement.push(")");
-        }
-        statement.push(
-            " ON CONFLICT (tenant, request_id) DO UPDATE SET \
-             request_key = excluded.request_key, entry_key = excluded.entry_key, at = excluded.at",
-        );
-        connection.execute(statement).await?;
+    let (chunks, rest) = rows.as_chunks::<ROWS>();
+    for chunk in chunks {
+        connection.execute(chunk.iter().fold(sql(&INSERT_CHUNK), bind_request)).await?;
+    }
+    for row in rest {
+        connection.execute(bind_request(sql(&INSERT_ONE), row)).await?;
     }
     Ok(())
+}
+
+fn bind_request(
+    statement: Statement,
+    ((tenant, request_id), request): &(&(TenantId, String), &RememberedRequest),
+) -> Statement {
+    statement
+        .bind(tenant.as_str())
+        .bind(request_id.as_str())
+        .bind(request.request_key.as_bytes())
+        .bind(request.entry_key.as_ref().map(Fingerprint::as_bytes))
+        .bind(request.at.0)
 }
 
 /// Returns the query for a request that may still be judged.
