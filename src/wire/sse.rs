@@ -72,10 +72,12 @@ impl Decoder {
         if self.bytes > STREAM_BYTES_MAX {
             return Err(SseError::StreamTooLarge);
         }
-        if std::mem::take(&mut self.after_return) && !bytes.is_empty() {
-            bytes = bytes.strip_prefix(b"\n").unwrap_or(bytes);
-        } else if bytes.is_empty() {
+        // An empty chunk says nothing of what follows a carriage return.
+        if bytes.is_empty() {
             return Ok(events);
+        }
+        if std::mem::take(&mut self.after_return) {
+            bytes = bytes.strip_prefix(b"\n").unwrap_or(bytes);
         }
         while let Some(end) = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
             let is_return = bytes[end] == b'\r';
@@ -183,6 +185,12 @@ mod tests {
         let named = decoded([b"event: ping\ndata: {}\n\nevent: lost\n\ndata: x\n\n".as_slice()]).unwrap();
         assert_eq!(named[0], Event { name: Some("ping".into()), data: "{}".into() });
         assert_eq!(named[1], Event { name: None, data: "x".into() });
+    }
+
+    #[test]
+    fn an_empty_chunk_between_the_two_bytes_of_a_line_end_changes_nothing() {
+        let chunks = ["event: a\r", "", "\ndata: b\n\n"].map(str::as_bytes);
+        assert_eq!(decoded(chunks).unwrap(), [Event { name: Some("a".into()), data: "b".into() }]);
     }
 
     #[test]
