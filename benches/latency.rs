@@ -14,9 +14,6 @@
     clippy::disallowed_methods,
     reason = "a bench prints, and its tasks end with it"
 )]
-#![expect(clippy::disallowed_methods, reason = "the tasks of a bench end with it")]
-#![expect(clippy::print_stdout, reason = "its tables are what it is run for")]
-
 #[expect(dead_code, reason = "the other bench uses the rest of it")]
 mod load;
 
