@@ -78,6 +78,7 @@ impl App {
             Arc::clone(&telemetry),
             writes.clone(),
         ));
+        background.spawn(learn_keys(Arc::clone(&store), stop.clone()));
         background.spawn(Indexer::new(Arc::clone(&cache), stop.clone()).run());
         background.spawn(sweeper(config, &cache, &stop).run());
 
@@ -149,6 +150,16 @@ async fn open_store(config: &Config) -> anyhow::Result<Store> {
         ),
     }
     Ok(store)
+}
+
+/// In the background, since a large store takes a second or two; until then every look-up asks the store.
+async fn learn_keys(store: Arc<Store>, stop: CancellationToken) {
+    match stop.run_until_cancelled(store.learn_keys()).await {
+        Some(Err(error)) => {
+            tracing::warn!(%error, "the keys of the store could not be read; every miss asks it")
+        }
+        Some(Ok(())) | None => {}
+    }
 }
 
 fn sweeper(config: &Config, cache: &Arc<Cache>, stop: &CancellationToken) -> Sweeper {

@@ -24,7 +24,7 @@ use qdrant_edge::{
 use uuid::Uuid;
 
 use super::{IndexError, KeyMark, KeyPage, Neighbour, Point, Search, Within, field};
-use crate::chat::Fingerprint;
+use crate::chat::{Fingerprint, Partition};
 
 /// Points of one write operation: it holds the lock that searches need, so a large batch goes in small steps.
 const POINTS_PER_OPERATION: usize = 64;
@@ -57,7 +57,8 @@ impl Shard {
         let inner = EdgeShard::new(&folder, config).map_err(failed)?;
         let shard = Self { inner: Some(inner), folder, retired: AtomicBool::new(false) };
         for (name, schema) in [
-            (field::PARTITION, PayloadSchemaType::Keyword),
+            // A number of 128 bits is compared faster than a text of 64 letters, and every point is.
+            (field::PARTITION, PayloadSchemaType::Uuid),
             (field::OWNER, PayloadSchemaType::Keyword),
             (field::EXPIRES_AT_MS, PayloadSchemaType::Integer),
         ] {
@@ -168,7 +169,7 @@ pub(super) struct Query(QueryRequest);
 impl Query {
     pub fn new(search: Search<'_>) -> Result<Self, IndexError> {
         let (name, value) = match search.within {
-            Within::Partition(partition) => (field::PARTITION, partition.to_string()),
+            Within::Partition(partition) => (field::PARTITION, partition_id(&partition)),
             Within::Owner(owner) => (field::OWNER, owner.to_owned()),
         };
         let within = FieldCondition::new_match(path(name)?, Match::from(value));
@@ -221,12 +222,19 @@ fn check_room(folder: &Path, free_bytes_min: u64) -> Result<(), IndexError> {
 fn point_struct(point: Point) -> PointStruct {
     let mut payload = Map::new();
     payload.insert(field::KEY.into(), point.key.to_string().into());
-    payload.insert(field::PARTITION.into(), point.partition.to_string().into());
+    payload.insert(field::PARTITION.into(), partition_id(&point.partition).into());
     payload.insert(field::OWNER.into(), point.owner.as_ref().into());
     if let Some(at_ms) = point.expires_at_ms {
         payload.insert(field::EXPIRES_AT_MS.into(), at_ms.into());
     }
     PointStruct::new(PointId::Uuid(Point::id(&point.key)), point.vector, Value::Object(payload))
+}
+
+/// The first half of the partition's digest: half as long and as good as unique. Whoever follows a neighbour compares
+/// the whole.
+fn partition_id(partition: &Partition) -> String {
+    let (head, _) = partition.as_bytes().split_first_chunk().expect("a partition has 32 bytes");
+    Uuid::from_bytes(*head).to_string()
 }
 
 fn key(payload: Option<qdrant_edge::Payload>) -> Result<Fingerprint, IndexError> {

@@ -172,6 +172,14 @@ impl Readers {
         })
     }
 
+    /// Returns whether this process alone writes to the database.
+    pub(super) const fn are_of_one_process(&self) -> bool {
+        match self {
+            Self::Sqlite(_) => true,
+            Self::Postgres(_) => false,
+        }
+    }
+
     /// Closes every connection, waiting for those in use.
     pub(super) async fn close(&self) {
         match self {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::database::{Connection, Row, Statement, sql};
 use super::eviction::gain;
 use super::vectors::StoredVector;
-use super::{StoreError, record};
+use super::{Cursor, StoreError, record};
 use crate::chat::{EndUser, Entry, Fingerprint, ModelAlias, Namespace, Owner, TenantId, UnixMillis};
 
 /// What a row takes beside its texts: columns of fixed size, indexes, the page's share. Measured on SQLite.
@@ -156,6 +156,13 @@ pub(super) fn by_keys(keys: &[Fingerprint]) -> Statement {
     let mut statement = sql(select_entries!("WHERE e.key IN "));
     statement.push_list(keys.iter().map(Fingerprint::as_bytes));
     statement
+}
+
+/// Returns the query for the keys of all entries, in the order in which they were written.
+pub(super) fn keys_of_entries(after: Cursor, limit: u32) -> Statement {
+    sql("SELECT id AS place, key FROM entries WHERE id > $1 ORDER BY id LIMIT $2")
+        .bind(after.0)
+        .bind(i64::from(limit))
 }
 
 /// What a row turned out to be.

@@ -10,6 +10,7 @@ mod entries;
 mod error;
 mod eviction;
 mod feedback;
+mod known;
 mod lock;
 mod open;
 mod record;
@@ -38,8 +39,9 @@ pub use self::selection::{EntrySummary, Selection};
 pub use self::vectors::{StoredPoint, StoredVector};
 
 use self::database::{Readers, Row, Statement, sql};
-use self::entries::{EncodedEntry, LIST_LENGTH, Stored, by_keys, only, read_entry};
+use self::entries::{EncodedEntry, LIST_LENGTH, Stored, by_keys, keys_of_entries, only, read_entry};
 use self::feedback::Recent;
+use self::known::KnownKeys;
 use self::writer::{Job, LastFailure, Write, Writer, Written};
 use crate::chat::{Entry, Fingerprint, TenantId, UnixMillis};
 
@@ -49,6 +51,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest wait for what an operator or a background task asks.
 const SCAN_TIMEOUT: Duration = Duration::from_secs(30);
+/// Keys that are read at a time when all are.
+const KEYS_AT_A_TIME: u32 = 4_096;
 /// The longest wait for a sign of life.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -99,6 +103,7 @@ pub struct StoreStats {
 /// The durable store. Reads share a small pool; writes go through one task.
 pub struct Store {
     readers: Readers,
+    known: KnownKeys,
     jobs: mpsc::Sender<Job>,
     /// What waiting entries may take, in KiB.
     room: Arc<Semaphore>,
@@ -134,12 +139,14 @@ impl Store {
         let writer = Mutex::new(Some(tokio::spawn(writer.run())));
         let room = Arc::new(Semaphore::new(writer::QUEUE_KIBIBYTES));
         let damaged = AtomicU64::new(0);
-        Ok((Self { readers, jobs, room, recent, last_failure, closing, writer, damaged }, opened))
+        let known = KnownKeys::new();
+        Ok((Self { readers, known, jobs, room, recent, last_failure, closing, writer, damaged }, opened))
     }
 
     /// Stores an entry in place of the one under its key, and of that one's vectors. Returns after the commit;
     /// dropping the future does not undo it.
     pub async fn put(&self, new: NewEntry) -> Result<(), StoreError> {
+        self.known.insert(&new.entry.key);
         let entry = EncodedEntry::new(new)?;
         let kibibytes = u32::try_from(entry.weight() / 1024 + 1).unwrap_or(u32::MAX);
         let room =
@@ -152,8 +159,30 @@ impl Store {
         self.write(Write::PutVector(key, vector)).await.map(|written| !written.keys.is_empty())
     }
 
+    /// Reads all keys once, so that [`Store::get`] can tell most of those that were never stored without a query.
+    /// Where other processes write to the same database it does nothing: what they store cannot be known here.
+    pub async fn learn_keys(&self) -> Result<(), StoreError> {
+        if !self.readers.are_of_one_process() {
+            return Ok(());
+        }
+        let mut after = Cursor::default();
+        loop {
+            let rows = self.read(keys_of_entries(after, KEYS_AT_A_TIME), SCAN_TIMEOUT).await?;
+            let page = page(&rows, KEYS_AT_A_TIME, after, |row| row.digest("key"))?;
+            page.items.iter().for_each(|key| self.known.insert(key));
+            if page.is_last {
+                self.known.complete();
+                return Ok(());
+            }
+            after = page.next;
+        }
+    }
+
     /// Returns the entry under a key, expired or not.
     pub async fn get(&self, key: &Fingerprint) -> Result<Option<Entry>, StoreError> {
+        if !self.known.may_hold(key) {
+            return Ok(None);
+        }
         self.get_many(std::slice::from_ref(key)).await.map(|mut found| found.pop())
     }
 
