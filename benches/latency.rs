@@ -29,6 +29,11 @@ use refrain::embed::{Catalog, Embedder, Pool, PoolOptions};
 use refrain::wire::openai;
 
 use load::{Client, Percentiles, throughput};
+use mimalloc::MiMalloc;
+
+/// The binary's own.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// About 300 bytes, as a chat client sends them.
 const BODY: &str = r#"{"model": "sandbox", "messages": [{"role": "system", "content": "You are the help desk of a small railway company. Answer in two sentences."}, {"role": "user", "content": "Can I take my bicycle on the early train on a Sunday, and do I need a ticket for it?"}], "temperature": 0.2, "max_tokens": 200, "user": "u-1042"}"#;

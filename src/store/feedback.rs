@@ -18,7 +18,7 @@ use crate::chat::{Fingerprint, TenantId, UnixMillis};
 const LIFE: Duration = Duration::from_secs(24 * 3600);
 /// The most requests that wait to be written, twice a second: writing more would take more of the machine than
 /// answering them from memory does.
-const WAITING: usize = 4096;
+const WAITING: usize = 2048;
 /// Rows of one statement. A driver binds each place by looking through all of them, so long statements cost more than
 /// short ones; about here a row is cheapest.
 const ROWS: usize = 16;

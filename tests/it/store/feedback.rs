@@ -74,8 +74,8 @@ async fn a_flood_of_requests_is_dropped_and_counted(place: Place) {
     }
     let dropped = store.stats().await.unwrap().requests_dropped;
     store.close().await;
-    assert_eq!(dropped, 9000 - 4096);
-    assert_eq!(place.rows("requests").await, 4096);
+    assert_eq!(dropped, 9000 - 2048);
+    assert_eq!(place.rows("requests").await, 2048);
 }
 
 async fn a_blocked_pair_is_blocked_both_ways_for_ever(place: Place) {
