@@ -182,12 +182,15 @@ async fn a_vector_server_that_lost_everything_is_filled_again() {
 
 #[tokio::test]
 async fn a_store_that_breaks_costs_hits_and_nothing_else() {
-    let app = TestApp::exact().await;
+    let mut app = TestApp::exact().await;
     app.chat(chat(STORED)).await;
     app.stored(1).await;
+    // With an empty memory, what was stored is asked of the store.
+    app.restart().await;
     let url = format!("sqlite://{}", app.folder().join("data/refrain.db").display());
     let mut store = SqliteConnection::connect(&url).await.unwrap();
     store.execute("ALTER TABLE entries RENAME TO gone").await.unwrap();
+    assert_eq!(app.chat(chat(STORED)).await.source(), "upstream");
     assert_eq!(app.chat(chat(STORED)).await.served_by(), "exact memory");
     let fresh = "What is the capital of Norway?";
     assert_eq!(app.chat(chat(fresh)).await.answer(), answer_to(fresh));
