@@ -154,11 +154,8 @@ async fn open_store(config: &Config) -> anyhow::Result<Store> {
 
 /// In the background, since a large store takes a second or two; until then every look-up asks the store.
 async fn learn_keys(store: Arc<Store>, stop: CancellationToken) {
-    match stop.run_until_cancelled(store.learn_keys()).await {
-        Some(Err(error)) => {
-            tracing::warn!(%error, "the keys of the store could not be read; every miss asks it")
-        }
-        Some(Ok(())) | None => {}
+    if let Some(Err(error)) = stop.run_until_cancelled(store.learn_keys()).await {
+        tracing::warn!(%error, "the keys of the store could not be read; every miss asks it");
     }
 }
 
