@@ -70,7 +70,7 @@ tools:
 	$(PYTHON) -m pip --version >/dev/null 2>&1 || missing="$$missing python3-pip"; \
 	command -v npm >/dev/null || missing="$$missing nodejs npm"; \
 	if [ -n "$$missing" ]; then \
-	    echo "make: missing:$$missing (Python 3.11 or newer). Install with: $(SUDO)apt-get install -y$$missing" >&2; exit 1; \
+	    echo "make: missing:$$missing (Python 3.11 or newer). Install with: $(SUDO)apt-get update && $(SUDO)apt-get install -y$$missing" >&2; exit 1; \
 	fi; \
 	command -v $(CARGO) >/dev/null || { \
 	    echo 'make: missing: Rust. Install with: curl --proto =https --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y' >&2; \
@@ -87,5 +87,5 @@ postgres:
 	        echo 'make test: installing PostgreSQL, which the tests need' >&2; \
 	        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql >/dev/null; \
 	    else \
-	        echo 'make test: missing: a PostgreSQL server. Install with: $(SUDO)apt-get install -y postgresql' >&2; exit 1; \
+	        echo 'make test: missing: a PostgreSQL server. Install with: $(SUDO)apt-get update && $(SUDO)apt-get install -y postgresql' >&2; exit 1; \
 	    fi; }

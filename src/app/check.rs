@@ -172,6 +172,14 @@ async fn upstream(config: &ProviderConfig) -> Finding {
                 format!("{name}: nothing is left to spend ({status})"),
                 "see the vendor's billing page",
             ),
+            ProviderErrorKind::ModelMissing | ProviderErrorKind::Malformed => unwell(
+                PART,
+                format!("{name}: answers {status}, as no Chat Completions endpoint would"),
+                "see base_url; it usually ends in /v1",
+            ),
+            ProviderErrorKind::ServerError | ProviderErrorKind::Overloaded => {
+                unwell(PART, format!("{name}: fails ({status})"), "see the provider's status page")
+            }
             _ => well(PART, format!("{name}: answers")),
         },
         Err(error) => {

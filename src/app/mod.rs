@@ -7,6 +7,7 @@ mod check;
 mod serve;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::http::{Request, Response};
 use anyhow::Context;
@@ -25,6 +26,9 @@ use crate::telemetry::Telemetry;
 
 pub use check::{Finding, check};
 pub use serve::{Server, serve};
+
+/// How long the last writes are waited for; a commit takes at most 30 s.
+const WRITES_PATIENCE: Duration = Duration::from_secs(35);
 
 /// Everything behind the listeners.
 pub struct App {
@@ -129,7 +133,11 @@ impl App {
             self.generations.wait().await;
         }
         self.writes.close();
-        self.writes.wait().await;
+        // Every write is bounded by itself; what still waits after that waits for a vector server, whose points the
+        // next start makes up for.
+        if tokio::time::timeout(WRITES_PATIENCE, self.writes.wait()).await.is_err() {
+            tracing::warn!(writes = self.writes.len(), "some points were not written to the vector index");
+        }
         self.sandboxes.cut();
         self.stop.cancel();
         self.background.close();

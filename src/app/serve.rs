@@ -45,11 +45,14 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let _ = writeln!(std::io::stderr(), "listening public={} admin={}", server.public, server.admin);
     signals.next().await;
     tracing::info!("draining; a second signal ends it at once");
-    let cut = server.public_end.clone();
+    let (public, admin) = (server.public_end.clone(), server.admin_end.clone());
     let mut stop = std::pin::pin!(server.stop());
     tokio::select! {
         () = &mut stop => return Ok(()),
-        () = signals.next() => cut.cut(),
+        () = signals.next() => {
+            public.cut();
+            admin.cut();
+        }
     }
     stop.await;
     Ok(())

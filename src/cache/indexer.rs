@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::{Cache, SemanticTier, point};
+use crate::embed::EmbedError;
 use crate::index::{Fill, IndexError, Point, Status, WantsFill};
 use crate::store::{Cursor, StoreError, StoredPoint};
 
@@ -177,6 +178,8 @@ impl Indexer {
                 };
                 let embedding = match tier.embed(prompt, &cache.telemetry).await {
                     Ok(embedding) => embedding,
+                    // About this text alone; it is tried again at the next start.
+                    Err(EmbedError::Failed { .. }) => continue,
                     Err(error) => {
                         tracing::debug!(%error, "an embedding is put off");
                         return Ok(());

@@ -32,6 +32,19 @@ impl MemoryTier {
         self.0.insert(entry.key, entry);
     }
 
+    /// Puts in what was read from the store, unless a newer answer is there already.
+    pub fn keep(&self, entry: &Arc<Entry>) {
+        self.0.entry(entry.key).and_upsert_with(|held| match held {
+            Some(held) if held.value().created_at >= entry.created_at => held.into_value(),
+            _ => Arc::clone(entry),
+        });
+    }
+
+    /// Takes everything out: it can all be had from the store again.
+    pub fn clear(&self) {
+        self.0.invalidate_all();
+    }
+
     /// Takes an entry out.
     pub fn remove(&self, key: &Fingerprint) {
         self.0.invalidate(key);

@@ -18,8 +18,10 @@ mod sweeper;
 pub mod volatile;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::sync::{OwnedRwLockReadGuard, RwLock, RwLockWriteGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::chat::{
@@ -59,6 +61,11 @@ pub struct Cache {
     telemetry: Arc<Telemetry>,
     /// Writes under way; they are committed before the process ends.
     writes: TaskTracker,
+    /// Shared by writes, taken alone by removals: what was answered before a removal began is stored before it, and
+    /// so removed by it.
+    removal: Arc<RwLock<()>>,
+    /// Counts removals, so that what was read from the store before one is not put into memory after it.
+    removals: AtomicU64,
 }
 
 /// What a request asks of the cache.
@@ -140,12 +147,23 @@ impl Cache {
             clock: WallClock::default(),
             telemetry,
             writes,
+            removal: Arc::default(),
+            removals: AtomicU64::new(0),
         }
     }
 
     /// Returns the present, by a clock that never runs backwards.
     pub fn now(&self) -> UnixMillis {
         self.clock.now()
+    }
+
+    /// Looks into memory once more, uncounted: for one who is about to have an answer generated that may have come
+    /// since it looked first.
+    pub fn recall_again(&self, question: &Question<'_>) -> Option<Hit> {
+        let now = self.now();
+        let entry = self.memory.get(&question.key.fingerprint).filter(|entry| question.admits(entry, now))?;
+        self.hits.note(entry.key, now);
+        Some(Hit { entry, tier: Tier::Memory, similarity: None })
     }
 
     /// Looks into memory alone, which takes less than a microsecond and never waits.
@@ -239,6 +257,14 @@ impl Cache {
         (outcome(memory), store)
     }
 
+    /// Loads an entry wherever it lies, and keeps nothing.
+    async fn view(&self, key: &Fingerprint) -> Result<Option<Arc<Entry>>, StoreError> {
+        match self.memory.get(key) {
+            Some(entry) => Ok(Some(entry)),
+            None => Ok(self.store.get(key).await?.map(Arc::new)),
+        }
+    }
+
     /// Loads an entry wherever it lies, and keeps it in memory.
     async fn load(&self, key: &Fingerprint) -> Result<Option<Arc<Entry>>, StoreError> {
         match self.memory.get(key) {
@@ -248,9 +274,14 @@ impl Cache {
     }
 
     async fn load_stored(&self, key: &Fingerprint) -> Result<Option<Arc<Entry>>, StoreError> {
+        let removals = self.removals.load(Ordering::Acquire);
         let entry = self.store.get(key).await?.map(Arc::new);
         if let Some(entry) = &entry {
-            self.memory.insert(Arc::clone(entry));
+            self.memory.keep(entry);
+            // Whatever was removed meanwhile may have been this one.
+            if self.removals.load(Ordering::Acquire) != removals {
+                self.memory.remove(key);
+            }
         }
         Ok(entry)
     }
@@ -259,11 +290,19 @@ impl Cache {
     pub fn insert(self: &Arc<Self>, insertion: Insertion) {
         self.memory.insert(Arc::clone(&insertion.entry));
         let cache = Arc::clone(self);
-        self.writes.spawn(async move { cache.write(insertion).await });
+        // Taken now and not in the task: a removal that begins between the two must wait for this write.
+        let turn = Arc::clone(&self.removal).try_read_owned().ok();
+        self.writes.spawn(async move {
+            let turn = match turn {
+                Some(turn) => turn,
+                None => Arc::clone(&cache.removal).read_owned().await,
+            };
+            cache.write(insertion, turn).await;
+        });
     }
 
     /// Stores first, since the store is the truth, and tells the index after the commit.
-    async fn write(&self, insertion: Insertion) {
+    async fn write(&self, insertion: Insertion, turn: OwnedRwLockReadGuard<()>) {
         let Insertion { entry, embedding } = insertion;
         let tier = self.semantic.as_ref().zip(entry.semantic);
         let vector = match (&tier, &embedding) {
@@ -274,7 +313,11 @@ impl Cache {
         };
         let owner = entry.owner_names().owner();
         let new = NewEntry { entry: Arc::clone(&entry), owner, vector: vector.clone() };
-        if let Err(error) = self.store.put(new).await {
+        let stored = self.store.put(new).await;
+        // What is removed from here on is gone for good: a vector without its entry is not stored, and a point without
+        // one leads nowhere.
+        drop(turn);
+        if let Err(error) = stored {
             self.telemetry.write_failed(error.kind());
             tracing::warn!(%error, "an answer could not be stored; it stays in memory");
             return;
@@ -356,25 +399,47 @@ impl Cache {
     /// # Errors
     /// The store's; then the entries are still there.
     pub async fn remove(&self, keys: &[Fingerprint], reason: &'static str) -> Result<u64, StoreError> {
+        let _alone = self.begin_removal().await;
+        // Out of memory first: what is wrong must not be served on, even where the store cannot be reached.
+        for key in keys {
+            self.memory.remove(key);
+        }
         let removed = self.store.remove(keys.to_vec()).await?;
         self.forget(keys).await;
         self.telemetry.removed(reason, removed);
         Ok(removed)
     }
 
-    /// Removes all entries of a selection and returns how many there were.
+    /// Removes all entries of a selection and returns how many there were. Goes on to its end even when the caller
+    /// leaves.
     ///
     /// # Errors
     /// The store's; what was removed by then is gone.
     pub async fn remove_selected(
-        &self,
+        self: &Arc<Self>,
         selection: &Selection,
         reason: &'static str,
     ) -> Result<u64, StoreError> {
-        let keys = self.store.remove_selected(selection).await?;
+        let (cache, selection) = (Arc::clone(self), selection.clone());
+        let removal = self.writes.spawn(async move { cache.remove_now(&selection, reason).await });
+        removal.await.unwrap_or(Err(StoreError::Panicked))
+    }
+
+    async fn remove_now(&self, selection: &Selection, reason: &'static str) -> Result<u64, StoreError> {
+        let _alone = self.begin_removal().await;
+        let keys = self.store.remove_selected(selection).await.inspect_err(|_| {
+            // Some of it may be gone from the store, and nobody can say which: memory begins anew.
+            self.memory.clear();
+        })?;
         self.forget(&keys).await;
         self.telemetry.removed(reason, keys.len() as u64);
         Ok(keys.len() as u64)
+    }
+
+    async fn begin_removal(&self) -> RwLockWriteGuard<'_, ()> {
+        let alone = self.removal.write().await;
+        self.removals.fetch_add(1, Ordering::AcqRel);
+        alone
     }
 
     /// Takes what is gone from the store out of the tiers that are derived from it.

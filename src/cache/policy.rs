@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::chat::{ChatRequest, ChatResponse, Choice, Directives, FinishReason, OutputFormat};
 use crate::config::{CacheConfig, CacheMode};
 use crate::quality;
@@ -139,6 +141,12 @@ pub fn judge_answer(
 ) -> Result<(), Skip> {
     if answer.choices.len() < request.choices() as usize {
         return Err(Skip::Unfinished);
+    }
+    // Search models of compatible servers put their sources beside the choices.
+    let is_list =
+        |field: &str| answer.unknown.get(field).and_then(Value::as_array).is_some_and(|a| !a.is_empty());
+    if ["citations", "search_results"].into_iter().any(is_list) {
+        return Err(Skip::Citations);
     }
     answer.choices.iter().try_for_each(|choice| judge_choice(request, choice, settings))
 }

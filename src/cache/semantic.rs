@@ -209,7 +209,7 @@ impl SemanticTier {
         let asked = Analysed::new(prompt);
         let mut judged: Vec<Judged> = Vec::new();
         for neighbour in self.neighbours(cache, question, key, &embedding).await? {
-            let Some(entry) = cache.load(&neighbour.key).await? else { continue };
+            let Some(entry) = cache.view(&neighbour.key).await? else { continue };
             let stored = Analysed::new(entry.request.last_prompt().unwrap_or(""));
             let pair = pair(&asked, &embedding, &stored, neighbour.similarity);
             let objections = objections(cache, question, &entry);
@@ -256,7 +256,7 @@ impl SemanticTier {
             similarity_min: SIMILARITY_FLOOR,
         };
         for neighbour in self.index.search(search).await? {
-            let Some(entry) = cache.load(&neighbour.key).await? else { continue };
+            let Some(entry) = cache.view(&neighbour.key).await? else { continue };
             let is_outside = entry.semantic != question.key.semantic;
             if is_outside && entry.owner_names().owner() == question.key.owner {
                 return Ok(Some((entry, neighbour.similarity)));
@@ -310,6 +310,10 @@ impl SemanticTier {
 /// Says what speaks against an entry before any layer is asked.
 fn objections(cache: &Cache, question: &Question<'_>, entry: &Entry) -> Vec<(&'static str, String)> {
     let mut objections = Vec::new();
+    if entry.semantic != question.key.semantic || entry.tenant != *question.tenant {
+        objections
+            .push(("partition", "the entry was written anew and is no longer of this partition".to_owned()));
+    }
     if cache.blocked.contains(question.key.fingerprint, entry.key) {
         objections.push(("blocked", "somebody said that this pair must never match".to_owned()));
     }

@@ -20,6 +20,8 @@ pub struct Sweeper {
 
 /// How often hits are written down and gauges are set.
 const PULSE: Duration = Duration::from_secs(5);
+/// Entries whose hits are written in one go, so that other writes need not wait long behind them.
+const HITS_AT_A_TIME: usize = 256;
 /// How many pulses pass between sweeps.
 const PULSES_PER_SWEEP: u32 = 12;
 
@@ -80,11 +82,10 @@ impl Sweeper {
     }
 
     async fn write_hits(&self) {
-        let hits = self.cache.hits.take();
-        if !hits.is_empty()
-            && let Err(error) = self.cache.store().touch(hits).await
-        {
-            tracing::warn!(%error, "hits could not be written down");
+        for some in self.cache.hits.take().chunks(HITS_AT_A_TIME) {
+            if let Err(error) = self.cache.store().touch(some.to_vec()).await {
+                tracing::warn!(%error, hits = some.len(), "hits could not be written down");
+            }
         }
     }
 

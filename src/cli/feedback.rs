@@ -20,7 +20,7 @@ pub struct FeedbackArgs {
     verdict: Verdict,
     #[command(flatten)]
     about: About,
-    /// The tenant whose answer it was [default: any]
+    /// The tenant whose answer it was [default: any; with --request-id: `default`]
     #[arg(long)]
     tenant: Option<String>,
     #[command(flatten)]
@@ -49,10 +49,10 @@ struct About {
     /// The `x-request-id` of the answer
     #[arg(long, value_name = "ID")]
     request_id: Option<String>,
-    /// The `x-cache-key` of the answer, 64 hex digits
+    /// The `x-cache-key` of an answer that came from upstream or by an equal request, 64 hex digits
     #[arg(long, value_name = "HEX")]
     key: Option<String>,
-    /// The `x-cache-entry` of the answer, 64 hex digits
+    /// The `x-cache-entry` of any answer, 64 hex digits
     #[arg(long, value_name = "HEX")]
     entry: Option<String>,
 }

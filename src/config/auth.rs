@@ -30,7 +30,7 @@ impl AuthConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyConfig {
-    /// A name for logs and for people.
+    /// A name for people.
     pub name: String,
     /// Whose cache the key opens. Default `default`.
     #[serde(default = "default_tenant")]

@@ -27,9 +27,19 @@ pub enum ConfigError {
     #[error("no configuration file at {0}; pass an existing one with --config, or none at all")]
     NoFile(PathBuf),
     #[error("cannot read the configuration: {0}")]
-    Unreadable(#[from] config::ConfigError),
+    Unreadable(String),
     #[error("{origin}: {path}: {reason}")]
     Invalid { origin: String, path: String, reason: String },
+}
+
+impl From<config::ConfigError> for ConfigError {
+    /// Keeps where the file is wrong and why, and drops the line itself, which may hold a password.
+    fn from(error: config::ConfigError) -> Self {
+        let text = error.to_string();
+        let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        let is_quoted = |line: &&&str| line.contains('|');
+        Self::Unreadable(lines.iter().filter(|line| !is_quoted(line)).copied().collect::<Vec<_>>().join(", "))
+    }
 }
 
 impl ConfigError {

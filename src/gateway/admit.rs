@@ -1,48 +1,24 @@
-//! The one way into the cache: policy and quality gate, whoever brings the answer.
+//! The one way into the cache: policy and quality gate.
 
 use std::sync::Arc;
 
 use super::generation::Job;
-use super::{Ask, Gateway, GatewayError, Plan};
+use super::{Ask, Gateway};
 use crate::cache::{Insertion, Skip, judge_answer, shares_with_similar};
 use crate::chat::{ChatResponse, Entry};
-use crate::embed::Embedding;
 
 impl Gateway {
-    /// Takes in an answer that came another way than through [`Gateway::answer`], such as a batch interface, under the
-    /// same rules.
+    /// Takes an answer in if it is fit to be kept.
     ///
     /// # Errors
-    /// Why the request cannot be planned, or, inside, why the answer is not kept.
-    pub fn admit(
-        &self,
-        ask: &Ask,
-        answer: Arc<ChatResponse>,
-        provider: &str,
-    ) -> Result<Result<Arc<Entry>, Skip>, GatewayError> {
-        let mut plan = self.plan(ask)?;
-        plan.consider_the_prompt(&ask.request);
-        Ok(self.admit_planned(ask, &plan, &answer, provider, None))
-    }
-
-    pub(super) fn admit_generated(
+    /// The first reason not to keep it.
+    pub(super) fn admit(
         &self,
         job: &Job,
         answer: &Arc<ChatResponse>,
         provider: &str,
     ) -> Result<Arc<Entry>, Skip> {
-        self.admit_planned(&job.ask, &job.plan, answer, provider, job.embedding.clone())
-    }
-
-    fn admit_planned(
-        &self,
-        ask: &Ask,
-        plan: &Plan,
-        answer: &Arc<ChatResponse>,
-        provider: &str,
-        embedding: Option<Embedding>,
-    ) -> Result<Arc<Entry>, Skip> {
-        let Ask { request, directives, .. } = ask;
+        let Job { ask: Ask { request, directives, .. }, plan, embedding, .. } = job;
         plan.policy.write?;
         judge_answer(request, answer, &plan.route.cache)?;
         let created_at = self.cache.now();
@@ -63,7 +39,7 @@ impl Gateway {
             tags: directives.tags.clone(),
             semantic: plan.key.semantic.filter(|_| is_semantic),
         });
-        self.cache.insert(Insertion { entry: Arc::clone(&entry), embedding });
+        self.cache.insert(Insertion { entry: Arc::clone(&entry), embedding: embedding.clone() });
         Ok(entry)
     }
 }

@@ -48,7 +48,7 @@ impl Gateway {
     /// After a miss, the entry that the request itself wrote goes. With a tenant, only what is its own is touched.
     ///
     /// # Errors
-    /// [`FeedbackError`]; nothing was changed then.
+    /// [`FeedbackError`]; for `Unknown` and `Unsupported` nothing was changed.
     pub async fn feedback(
         &self,
         tenant: Option<&TenantId>,
@@ -60,13 +60,16 @@ impl Gateway {
                 "the verdict `right` is not supported in this version; send `wrong`",
             ));
         }
+        let is_request = matches!(about, About::Request(_));
         let (request, entry) = match about {
             About::Request(id) => {
                 let default = TenantId::new("default");
                 let found = self.cache.recall_request(tenant.unwrap_or(&default), &id).await?;
-                let (request, entry) = found.ok_or(FeedbackError::Unknown)?;
-                // A miss wrote its entry under the request's own key.
-                (Some(request), entry.unwrap_or(request))
+                match found.ok_or(FeedbackError::Unknown)? {
+                    (request, Some(entry)) => (Some(request), entry),
+                    // Its answer was not stored, so there is nothing to take away.
+                    (_, None) => return Ok(Removed { removed: 0, pair_blocked: false }),
+                }
             }
             About::Key(key) => (Some(key), key),
             About::Entry(key) => (None, key),
@@ -81,7 +84,7 @@ impl Gateway {
             self.cache.block_pair(request, entry).await?;
         }
         let removed = self.cache.remove(&[entry], "feedback").await?;
-        if removed == 0 && pair.is_none() && request.is_none() {
+        if removed == 0 && pair.is_none() && !is_request {
             return Err(FeedbackError::Unknown);
         }
         Ok(Removed { removed, pair_blocked: pair.is_some() })

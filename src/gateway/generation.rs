@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::time::Instant as Deadline;
+use tracing::Instrument;
 
 use super::outcome::{Answer, GatewayError, Outcome};
-use super::{Ask, Gateway, Plan};
+use super::{Ask, Gateway, Plan, question};
 use crate::chat::{CacheStatus, ChatResponse, Delta, Entry, Fingerprint, Source, Timing};
-use crate::config::OnDisconnect;
+use crate::config::{CacheMode, OnDisconnect};
 use crate::embed::Embedding;
 use crate::router::{Event, Failure, Opened, Times};
 use crate::single_flight::{Ending, Follower, Full, Leader, Role, SingleFlight};
@@ -100,7 +101,16 @@ impl Gateway {
         };
         let (mut follower, collapsed) = match role {
             Role::Leader(leader, follower) => {
-                self.tasks.spawn(Arc::clone(self).lead(leader, Arc::clone(job)));
+                // Somebody else's flight may have landed between our look and our start. Its answer went into memory
+                // before it left the register, so one more look is enough never to pay twice.
+                if job.plan.policy.read != CacheMode::Off
+                    && let Some(hit) = self.cache.recall_again(&question(&job.ask, &job.plan))
+                {
+                    return Ok(Outcome::of_hit(hit, &job.plan, self.cache.now(), timing));
+                }
+                // What upstreams do for it is logged under the id of the request that began it.
+                let span = tracing::info_span!("generation", request_id = &*job.ask.request_id);
+                self.tasks.spawn(Arc::clone(self).lead(leader, Arc::clone(job)).instrument(span));
                 (follower, false)
             }
             Role::Follower(follower) => (follower, true),
@@ -163,7 +173,7 @@ impl Gateway {
         opened: Arc<Opened>,
     ) -> Ending<Arc<Generated>, GatewayError> {
         let answer = Arc::new(answer);
-        let entry = self.admit_generated(job, &answer, &opened.provider);
+        let entry = self.admit(job, &answer, &opened.provider);
         let generated = |entry| Arc::new(Generated { answer, opened, entry });
         match entry {
             Ok(entry) => Ending::Done(generated(Some(entry))),
@@ -219,7 +229,13 @@ impl Job {
     ) -> Outcome {
         Outcome {
             cache_status: self.cache_status(None, followed.is_some()),
-            answer: Answer::Live(LiveAnswer { follower, followed, conclusion: None, began: self.began }),
+            answer: Answer::Live(LiveAnswer {
+                follower,
+                followed,
+                conclusion: None,
+                began: self.began,
+                becomes: self.plan.policy.write.is_ok().then_some(self.plan.key.fingerprint),
+            }),
             source: Source::Upstream,
             tier: None,
             key: self.key(),
@@ -244,6 +260,8 @@ pub struct LiveAnswer {
     followed: Option<Arc<Telemetry>>,
     conclusion: Option<Conclusion>,
     began: Instant,
+    /// The key of the entry that it will become if it turns out fit to be one.
+    becomes: Option<Fingerprint>,
 }
 
 /// What is known of a streamed answer once it has ended.
@@ -288,6 +306,11 @@ impl LiveAnswer {
             Ending::TimedOut => Some(Err(GatewayError::Deadline(self.began.elapsed()))),
             Ending::Vanished => Some(Err(GatewayError::Interrupted)),
         }
+    }
+
+    /// Returns the key of the entry that it will become if it turns out fit to be one.
+    pub(super) fn becomes(&self) -> Option<Fingerprint> {
+        self.becomes
     }
 
     /// Returns how it ended, once [`LiveAnswer::next`] has returned `None`.

@@ -121,7 +121,11 @@ impl Gateway {
         let (tenant, request_id) = (ask.directives.tenant.clone(), Arc::clone(&ask.request_id));
         let outcome = self.journey(ask).await?;
         if let Some(key) = outcome.key {
-            self.cache.remember_request(&tenant, &request_id, key, outcome.entry);
+            let entry = match &outcome.answer {
+                Answer::Whole(_) => outcome.entry,
+                Answer::Live(live) => live.becomes(),
+            };
+            self.cache.remember_request(&tenant, &request_id, key, entry);
         }
         Ok(outcome)
     }

@@ -31,7 +31,7 @@ struct PublicFeedback {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AdminFeedback {
-    /// Whose request it was; by default anybody's.
+    /// Whose it was; without it `default` for a request id, anybody for a key or an entry.
     tenant: Option<String>,
     request_id: Option<String>,
     key: Option<String>,

@@ -161,7 +161,12 @@ impl Shards {
         let mut writer = self.writer();
         writer.fill.touch(points.iter().map(|point| point.key));
         writer.write_staged(|staged| staged.upsert(points.clone()));
-        self.live.load().upsert(points)
+        let written = self.live.load().upsert(points);
+        if written.is_err() {
+            // The store has these points and this shard may not; a fill brings a fresh one that has.
+            writer.fill.want(WantsFill::Bloated);
+        }
+        written
     }
 
     fn remove(&self, keys: &[Fingerprint]) -> Result<(), IndexError> {

@@ -174,6 +174,21 @@ impl Link {
     }
 }
 
+impl ServerIndex {
+    async fn write(&self, points: Vec<Point>) -> Result<(), IndexError> {
+        self.ready().await?;
+        let _turn = self.writing.lock().await;
+        // Asked again: whoever stood before us in the line may have found the server gone.
+        let collection = self.ready().await?;
+        {
+            let mut link = self.link();
+            link.fill.touch(points.iter().map(|point| point.key));
+            link.held_points = true;
+        }
+        self.noted(collection.upsert(points, self.settings.write_timeout).await)
+    }
+}
+
 #[async_trait]
 impl VectorIndex for ServerIndex {
     async fn search(&self, search: Search<'_>) -> Result<Vec<Neighbour>, IndexError> {
@@ -184,14 +199,12 @@ impl VectorIndex for ServerIndex {
 
     async fn upsert(&self, points: Vec<Point>) -> Result<(), IndexError> {
         check_points(&points, self.settings.dimension)?;
-        let collection = self.ready().await?;
-        let _turn = self.writing.lock().await;
-        {
-            let mut link = self.link();
-            link.fill.touch(points.iter().map(|point| point.key));
-            link.held_points = true;
+        let written = self.write(points).await;
+        if written.is_err() {
+            // The store has these points and this server may not: only a fill finds out.
+            self.link().fill.want(WantsFill::Unverified);
         }
-        self.noted(collection.upsert(points, self.settings.write_timeout).await)
+        written
     }
 
     async fn remove(&self, keys: &[Fingerprint]) -> Result<(), IndexError> {

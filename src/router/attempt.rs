@@ -78,7 +78,9 @@ impl Attempt<'_> {
     }
 
     fn note_failure(&self, attempts: &mut Vec<chat::Attempt>, error: &ProviderError) {
-        tracing::warn!(upstream = self.step.name(), %error, "an upstream failed");
+        // Its class and not its words: a vendor may quote the prompt when it says what is wrong with it.
+        let (upstream, kind, status) = (self.step.name(), error.kind.name(), error.status);
+        tracing::warn!(upstream, kind, status, "an upstream failed");
         attempts.push(chat::Attempt { upstream: self.step.name(), result: error.attempt_label() });
     }
 }
@@ -166,8 +168,10 @@ impl<S: FnMut(Event) + Send> Progress<'_, S> {
         let Attempt { step, request, times, .. } = self.attempt;
         let response = self.send(true, times.first_token).await?;
         if !is_event_stream(&response.headers) {
-            // Some servers answer whole although a stream was asked for.
-            let answer = self.read_whole(response.body, times.first_token).await?;
+            // Some servers answer whole although a stream was asked for. The next time they are asked for that.
+            step.upstream.learn_whole_only(&step.model);
+            let deadline = times.whole.min(times.first_token.max(self.began + WHOLE_ANSWER));
+            let answer = self.read_whole(response.body, deadline).await?;
             for delta in answer.deltas() {
                 self.hand_on(delta, &answer.model);
             }
@@ -177,6 +181,7 @@ impl<S: FnMut(Event) + Send> Progress<'_, S> {
         let mut incoming = Stream { body: response.body, last_token: None };
         let mut assembly = Assembly::default();
         let mut model = step.model.clone();
+        let mut held = Vec::new();
         loop {
             let deltas = incoming.next(&mut decoder, self.attempt).await?;
             let Some(deltas) = deltas else { break };
@@ -185,17 +190,26 @@ impl<S: FnMut(Event) + Send> Progress<'_, S> {
                     model.clone_from(named);
                 }
                 assembly.push(&delta);
-                self.hand_on(delta, &model);
+                if self.opened || says_something(&delta) {
+                    for held in held.drain(..) {
+                        self.hand_on(held, &model);
+                    }
+                    self.hand_on(delta, &model);
+                } else {
+                    held.push(delta);
+                }
             }
             if decoder.is_done() {
                 break;
             }
         }
+        for held in held {
+            self.hand_on(held, &model);
+        }
         assembly.into_answer().ok_or_else(ProviderError::broken_off)
     }
 
-    /// Hands a piece on. Whoever waits for the first piece waits for something that can be read: the bare start of a
-    /// stream is held back with it, so that an upstream that dies right after it can still be replaced.
+    /// Hands a piece on; after the first one nobody else is asked.
     fn hand_on(&mut self, delta: Delta, model: &str) {
         if !self.opened {
             self.opened = true;
@@ -249,12 +263,26 @@ impl Stream {
             };
             let deltas = decoder.feed(&chunk)?;
             if !deltas.is_empty() {
-                self.last_token = Some(Instant::now());
+                if self.last_token.is_some() || deltas.iter().any(says_something) {
+                    self.last_token = Some(Instant::now());
+                }
                 return Ok(Some(deltas));
             }
             if decoder.is_done() {
                 return Ok(None);
             }
+        }
+    }
+}
+
+/// Returns whether a piece is something that can be read. The bare start of a stream is held back until such a piece
+/// comes, so that an upstream that dies or falls silent right after it can still be replaced.
+fn says_something(delta: &Delta) -> bool {
+    match delta {
+        Delta::Start { .. } | Delta::Usage(_) => false,
+        Delta::Text { text, .. } | Delta::Refusal { text, .. } => !text.is_empty(),
+        Delta::ToolCall { .. } | Delta::Logprobs { .. } | Delta::Unknown { .. } | Delta::Finish { .. } => {
+            true
         }
     }
 }

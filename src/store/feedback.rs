@@ -59,8 +59,9 @@ impl Recent {
     /// Remembers a request; of equal ids the latest counts.
     pub(super) fn remember(&self, tenant: TenantId, request_id: String, request: RememberedRequest) {
         let mut maps = self.maps();
-        if maps.waiting.len() < WAITING {
-            maps.waiting.insert((tenant, request_id), request);
+        let id = (tenant, request_id);
+        if maps.waiting.len() < WAITING || maps.waiting.contains_key(&id) {
+            maps.waiting.insert(id, request);
         } else {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
