@@ -122,3 +122,49 @@ fn value_bytes(value: &Value) -> usize {
     };
     inner + 32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::{ModelAlias, Namespace, TenantId, UnixMillis};
+
+    fn entry(created_at: i64) -> Arc<Entry> {
+        Arc::new(Entry {
+            key: Fingerprint::from_bytes([1; 32]),
+            tenant: TenantId::new("t"),
+            namespace: Namespace::new("default"),
+            user: None,
+            model: ModelAlias::new("m"),
+            request: Arc::new(ChatRequest::from_prompt("q")),
+            answer: Arc::new(ChatResponse {
+                id: String::new(),
+                created: 0,
+                model: String::new(),
+                choices: Vec::new(),
+                usage: None,
+                unknown: Map::new(),
+            }),
+            provider: String::new(),
+            limit: None,
+            created_at: UnixMillis(created_at),
+            expires_at: UnixMillis(i64::MAX),
+            cost_usd: None,
+            tags: Vec::new(),
+            semantic: None,
+        })
+    }
+
+    #[test]
+    fn what_is_read_from_the_store_never_replaces_a_newer_answer() {
+        let memory = MemoryTier::new(1 << 20);
+        let held = |key| memory.get(&key).map(|entry| entry.created_at.0);
+        let key = entry(0).key;
+        memory.keep(&entry(1));
+        assert_eq!(held(key), Some(1));
+        memory.insert(entry(3));
+        memory.keep(&entry(2));
+        assert_eq!(held(key), Some(3));
+        memory.clear();
+        assert_eq!(held(key), None);
+    }
+}

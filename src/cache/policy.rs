@@ -302,6 +302,10 @@ mod tests {
         let mut cited = choice("x", Some(FinishReason::Stop));
         cited.unknown.insert("annotations".into(), json!([{"type": "url_citation"}]));
         assert_eq!(skip(cited), Err(Skip::Citations));
+        let mut searched = answer(choice("x", Some(FinishReason::Stop)));
+        searched.unknown.insert("search_results".into(), json!([{"title": "news"}]));
+        let judged = judge_answer(&ChatRequest::from_prompt("q"), &searched, &CacheConfig::default());
+        assert_eq!(judged, Err(Skip::Citations));
     }
 
     #[test]

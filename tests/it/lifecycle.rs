@@ -305,6 +305,9 @@ async fn prompts_answers_and_keys_are_never_logged() {
     let broken = Reply::error(500, "ANSWERMARK", None, None);
     app.upstream.always(broken);
     app.generate("Why does PROMPTMARK fail?").await;
+    // A vendor that says what is wrong with a prompt may quote it.
+    app.upstream.always(Reply::error(400, "what is PROMPTMARK supposed to mean?", None, None));
+    app.generate("What is wrong with PROMPTMARK?").await;
     app.use_key("wrong-secret");
     app.generate(prompt).await;
     app.process().signal("-TERM");

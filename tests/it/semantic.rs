@@ -199,6 +199,10 @@ async fn feedback_after_a_miss_removes_what_the_request_wrote_and_an_unknown_id_
     assert_eq!(app.generate(STORED).await.source(), "upstream");
     let unknown = app.post("/v1/feedback", &[], json!({"request_id": "nobody", "verdict": "wrong"})).await;
     assert_eq!(unknown.status, 404);
+    for about in ["key", "entry"] {
+        let unknown = json!({about: "ab".repeat(32), "verdict": "wrong"});
+        assert_eq!(app.admin_post("/admin/feedback", unknown).await.status, 404, "{about}");
+    }
 }
 
 #[tokio::test]

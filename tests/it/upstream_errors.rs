@@ -206,6 +206,18 @@ async fn an_upstream_that_does_not_begin_in_its_time_gives_way_to_the_next() {
 }
 
 #[tokio::test]
+async fn an_upstream_that_dies_before_its_first_word_gives_way_to_the_next() {
+    let second = Upstream::start().await;
+    let app = chained(&second, "").await;
+    let bare_role = "data: {\"id\": \"c\", \"object\": \"chat.completion.chunk\", \"created\": 1, \"model\": \"parrot\", \
+        \"choices\": [{\"index\": 0, \"delta\": {\"role\": \"assistant\", \"content\": \"\"}, \"finish_reason\": null}]}\n\n";
+    app.upstream.always(Reply::bytes("text/event-stream", bare_role));
+    let response = ask_both(&app).await;
+    assert_eq!(response.header("x-upstream-attempts"), "fake/parrot;malformed, spare/macaw;200");
+    assert_eq!(response.answer(), answer_to(PROMPT));
+}
+
+#[tokio::test]
 async fn nobody_else_is_asked_after_the_callers_own_mistake_or_after_the_first_piece() {
     let second = Upstream::start().await;
     let app = chained(&second, "timeouts.idle_ms = 100").await;
