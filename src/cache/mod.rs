@@ -161,21 +161,22 @@ impl Cache {
     /// since it looked first.
     pub fn recall_again(&self, question: &Question<'_>) -> Option<Hit> {
         let now = self.now();
-        let entry = self.memory.get(&question.key.fingerprint).filter(|entry| question.admits(entry, now))?;
+        let entry = self.in_memory(question, now)?;
         self.hits.note(entry.key, now);
         Some(Hit { entry, tier: Tier::Memory, similarity: None })
+    }
+
+    fn in_memory(&self, question: &Question<'_>, now: UnixMillis) -> Option<Arc<Entry>> {
+        self.memory.get(&question.key.fingerprint).filter(|entry| question.admits(entry, now))
     }
 
     /// Looks into memory alone, which takes less than a microsecond and never waits.
     pub fn recall(&self, question: &Question<'_>, timing: &mut Timing) -> Option<Hit> {
         let began = Instant::now();
-        let now = self.now();
-        let found = self.memory.get(&question.key.fingerprint).filter(|entry| question.admits(entry, now));
+        let hit = self.recall_again(question);
         timing.cache = Some(millis_since(began));
-        self.telemetry.lookup("memory", if found.is_some() { "hit" } else { "miss" });
-        let entry = found?;
-        self.hits.note(entry.key, now);
-        Some(Hit { entry, tier: Tier::Memory, similarity: None })
+        self.telemetry.lookup("memory", if hit.is_some() { "hit" } else { "miss" });
+        hit
     }
 
     /// Looks through the tiers behind the memory. Never fails: what is broken or slow is a miss.
@@ -248,9 +249,8 @@ impl Cache {
     pub async fn peek(&self, question: &Question<'_>) -> (&'static str, String) {
         let now = self.now();
         let outcome = |is_hit| if is_hit { "hit" } else { "miss" };
-        let key = &question.key.fingerprint;
-        let memory = self.memory.get(key).is_some_and(|entry| question.admits(&entry, now));
-        let store = match self.store.get(key).await {
+        let memory = self.in_memory(question, now).is_some();
+        let store = match self.store.get(&question.key.fingerprint).await {
             Ok(found) => outcome(found.is_some_and(|entry| question.admits(&entry, now))).to_owned(),
             Err(error) => error.to_string(),
         };

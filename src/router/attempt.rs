@@ -142,26 +142,23 @@ impl<S: FnMut(Event) + Send> Progress<'_, S> {
     }
 
     async fn whole(&mut self) -> Result<ChatResponse, ProviderError> {
+        let response = self.send(false, self.whole_deadline()).await?;
+        self.read_whole(response.body).await
+    }
+
+    fn whole_deadline(&self) -> Instant {
         let times = &self.attempt.times;
-        let deadline = times.whole.min(times.first_token.max(self.began + WHOLE_ANSWER));
-        let response = self.send(false, deadline).await?;
-        let answer = self.read_whole(response.body, deadline).await?;
+        times.whole.min(times.first_token.max(self.began + WHOLE_ANSWER))
+    }
+
+    async fn read_whole(&mut self, body: Body) -> Result<ChatResponse, ProviderError> {
+        let read = timeout_at(self.whole_deadline(), body.whole());
+        let bytes = read.await.map_err(|_| ProviderError::timeout("answer"))??;
+        let answer = self.attempt.step.upstream.provider.decode(&bytes)?;
         for delta in answer.deltas() {
             self.hand_on(delta, &answer.model);
         }
         Ok(answer)
-    }
-
-    async fn read_whole(&self, mut body: Body, deadline: Instant) -> Result<ChatResponse, ProviderError> {
-        let mut bytes = Vec::new();
-        let read = async {
-            while let Some(chunk) = body.chunk().await? {
-                bytes.extend_from_slice(&chunk);
-            }
-            Ok::<_, ProviderError>(())
-        };
-        timeout_at(deadline, read).await.map_err(|_| ProviderError::timeout("answer"))??;
-        self.attempt.step.upstream.provider.decode(&bytes)
     }
 
     async fn stream(&mut self) -> Result<ChatResponse, ProviderError> {
@@ -170,12 +167,7 @@ impl<S: FnMut(Event) + Send> Progress<'_, S> {
         if !is_event_stream(&response.headers) {
             // Some servers answer whole although a stream was asked for. The next time they are asked for that.
             step.upstream.learn_whole_only(&step.model);
-            let deadline = times.whole.min(times.first_token.max(self.began + WHOLE_ANSWER));
-            let answer = self.read_whole(response.body, deadline).await?;
-            for delta in answer.deltas() {
-                self.hand_on(delta, &answer.model);
-            }
-            return Ok(answer);
+            return self.read_whole(response.body).await;
         }
         let mut decoder = step.upstream.provider.decode_stream(request.choices());
         let mut incoming = Stream { body: response.body, last_token: None };

@@ -83,7 +83,13 @@ impl Router {
                     if let Some(last) = attempts.last_mut() {
                         last.result = error.attempt_label();
                     }
-                    return Err(self.chain_failure(error, attempts, retry_after, step));
+                    let is_model_free = step.is_free;
+                    return Err(Failure::Upstream(ChainFailure {
+                        error,
+                        attempts,
+                        retry_after,
+                        is_model_free,
+                    }));
                 }
                 Ended::Failed(error) => error,
             };
@@ -108,16 +114,6 @@ impl Router {
         // The gateway asks for no generation along an empty chain.
         let error = ProviderError::new(ProviderErrorKind::ModelMissing, "the route has no upstream");
         Err(Failure::Upstream(ChainFailure { error, attempts, retry_after, is_model_free: false }))
-    }
-
-    fn chain_failure(
-        &self,
-        error: ProviderError,
-        attempts: Vec<chat::Attempt>,
-        retry_after: Option<Duration>,
-        step: &Step,
-    ) -> Failure {
-        Failure::Upstream(ChainFailure { error, attempts, retry_after, is_model_free: step.is_free })
     }
 }
 
