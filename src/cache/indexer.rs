@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Cache, SemanticTier, point};
+use super::{Cache, SemanticTier, VectorError};
 use crate::embed::EmbedError;
 use crate::index::{Fill, IndexError, Point, Status, WantsFill};
 use crate::store::{Cursor, StoreError, StoredPoint};
@@ -173,24 +173,15 @@ impl Indexer {
         loop {
             let page = cache.store().without_vector(embedder, self.looked_until, PAGE, cache.now()).await?;
             for entry in page.items {
-                let (Some(prompt), Some(key)) = (entry.request.last_prompt(), entry.semantic) else {
-                    continue;
-                };
-                let embedding = match tier.embed(prompt, &cache.telemetry).await {
-                    Ok(embedding) => embedding,
-                    // About this text alone; it is tried again at the next start.
-                    Err(EmbedError::Failed { .. }) => continue,
-                    Err(error) => {
+                let Some(key) = entry.semantic else { continue };
+                match cache.embed_and_index(tier, key, &entry).await {
+                    // A text that cannot be embedded is tried again at the next start.
+                    Ok(()) | Err(VectorError::Embed(EmbedError::Failed { .. })) => {}
+                    Err(VectorError::Embed(error)) => {
                         tracing::debug!(%error, "an embedding is put off");
                         return Ok(());
                     }
-                };
-                if embedding.truncated() {
-                    continue;
-                }
-                let vector = tier.stored_vector(key, &embedding);
-                if cache.store().put_vector(entry.key, vector.clone()).await? {
-                    tier.index(point(&entry, vector)).await;
+                    Err(VectorError::Store(error)) => return Err(error),
                 }
             }
             self.looked_until = page.next;

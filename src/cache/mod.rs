@@ -29,7 +29,7 @@ use crate::chat::{
     Timing, UnixMillis,
 };
 use crate::config::{CacheMode, SemanticConfig};
-use crate::embed::Embedding;
+use crate::embed::{EmbedError, Embedding};
 use crate::index::Point;
 use crate::store::{NewEntry, RememberedRequest, Selection, Store, StoreError, StoredVector};
 use crate::telemetry::Telemetry;
@@ -126,6 +126,15 @@ pub struct Insertion {
     pub entry: Arc<Entry>,
     /// The prompt's embedding, where it is known already.
     pub embedding: Option<Embedding>,
+}
+
+/// Why a stored entry has no vector yet.
+#[derive(Debug, thiserror::Error)]
+enum VectorError {
+    #[error(transparent)]
+    Embed(#[from] EmbedError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 impl Cache {
@@ -328,26 +337,35 @@ impl Cache {
             // Longer than the model's window: for equal requests only.
             (None, Some(_)) => {}
             // The look-up did not get as far as an embedding, so it is made now, without a caller who waits.
-            (None, None) => self.embed_and_index(tier, key, &entry).await,
+            (None, None) => match self.embed_and_index(tier, key, &entry).await {
+                Ok(()) => {}
+                // The indexer finds entries without a vector and makes up for it.
+                Err(VectorError::Embed(error)) => {
+                    tracing::debug!(%error, "an answer was stored without its vector");
+                }
+                Err(VectorError::Store(error)) => tracing::warn!(%error, "a vector could not be stored"),
+            },
         }
     }
 
-    async fn embed_and_index(&self, tier: &SemanticTier, key: SemanticKey, entry: &Entry) {
-        let Some(prompt) = entry.request.last_prompt() else { return };
-        match tier.embed(prompt, &self.telemetry).await {
-            Ok(embedding) if !embedding.truncated() => {
-                let vector = tier.stored_vector(key, &embedding);
-                match self.store.put_vector(entry.key, vector.clone()).await {
-                    Ok(true) => tier.index(point(entry, vector)).await,
-                    // Removed meanwhile.
-                    Ok(false) => {}
-                    Err(error) => tracing::warn!(%error, "a vector could not be stored"),
-                }
-            }
-            Ok(_) => {}
-            // The indexer finds entries without a vector and makes up for it.
-            Err(error) => tracing::debug!(%error, "an answer was stored without its vector"),
+    /// Embeds a stored entry's prompt and tells store and index, unless the prompt is longer than the model's window or
+    /// the entry was removed meanwhile.
+    async fn embed_and_index(
+        &self,
+        tier: &SemanticTier,
+        key: SemanticKey,
+        entry: &Entry,
+    ) -> Result<(), VectorError> {
+        let Some(prompt) = entry.request.last_prompt() else { return Ok(()) };
+        let embedding = tier.embed(prompt, &self.telemetry).await?;
+        if embedding.truncated() {
+            return Ok(());
         }
+        let vector = tier.stored_vector(key, &embedding);
+        if self.store.put_vector(entry.key, vector.clone()).await? {
+            tier.index(point(entry, vector)).await;
+        }
+        Ok(())
     }
 
     /// Notes which entry a request was answered by, so that feedback can name it. Lossy by design: feedback is rare
