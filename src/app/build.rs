@@ -150,10 +150,9 @@ pub(super) async fn router(
 }
 
 pub(super) fn vendor(config: &ProviderConfig) -> anyhow::Result<Arc<dyn Provider>> {
-    match config.kind {
-        ProviderKind::OpenAi | ProviderKind::OpenAiCompatible | ProviderKind::Sandbox => {
-            let provider = OpenAi::from_config(config);
-            Ok(Arc::new(provider.with_context(|| format!("provider `{}`", config.name))?))
-        }
-    }
+    let provider = match config.kind {
+        ProviderKind::OpenAi => OpenAi::official(config),
+        ProviderKind::OpenAiCompatible | ProviderKind::Sandbox => OpenAi::compatible(config),
+    };
+    Ok(Arc::new(provider.with_context(|| format!("provider `{}`", config.name))?))
 }

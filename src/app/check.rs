@@ -9,7 +9,7 @@ use crate::chat::ChatRequest;
 use crate::config::{Config, IndexKind, ProviderConfig, ProviderKind};
 use crate::embed::{Catalog, Embedder, Model, Pool};
 use crate::index::EdgeIndex;
-use crate::providers::ProviderErrorKind;
+use crate::providers::{ProviderErrorKind, failed};
 use crate::store::{DataLock, Opened, Running, Store};
 use crate::transport::{CallLimits, Transport};
 
@@ -161,10 +161,10 @@ async fn upstream(config: &ProviderConfig) -> Finding {
         let (status, headers) = (response.status, response.headers);
         let body = response.body.whole().await.unwrap_or_default();
         // A lenient server may even answer it.
-        if status.is_success() && vendor.decode(&body).is_ok() {
+        if status.is_success() && vendor.format().decode(&body).is_ok() {
             return anyhow::Ok(None);
         }
-        anyhow::Ok(Some((status, vendor.classify(status, &headers, &body))))
+        anyhow::Ok(Some((status, failed(status, &headers, &body))))
     };
     match called.await {
         Ok(None) => well(PART, format!("{name}: answers")),

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use moka::sync::Cache;
 use serde_json::{Map, Value};
 
-use crate::chat::{ChatRequest, ChatResponse, Choice, Entry, Fingerprint, Part, Tool};
+use crate::chat::{
+    ChatRequest, ChatResponse, Choice, Entry, Fingerprint, Image, ImageSource, Part, Reasoning, Tool, ToolCall,
+};
 
 /// Entries in memory. Bounded by weight and not by time: whoever reads checks the expiry, which no hit moves.
 #[derive(Debug)]
@@ -72,16 +74,8 @@ fn request_bytes(request: &ChatRequest) -> usize {
         .messages
         .iter()
         .map(|message| {
-            let parts: usize = message
-                .content
-                .iter()
-                .map(|part| match part {
-                    Part::Text(text) => text.len() + 32,
-                    Part::Other(fields) => object_bytes(fields),
-                })
-                .sum();
-            let calls: usize = message.tool_calls.iter().map(|call| call.arguments.len() + 96).sum();
-            parts + calls + object_bytes(&message.unknown) + 160
+            let parts: usize = message.content.iter().map(part_bytes).sum();
+            parts + object_bytes(&message.unknown) + 160
         })
         .sum();
     let tools: usize = request
@@ -103,10 +97,27 @@ fn answer_bytes(answer: &ChatResponse) -> usize {
 }
 
 fn choice_bytes(choice: &Choice) -> usize {
-    let texts = [&choice.text, &choice.refusal].into_iter().flatten().map(String::len).sum::<usize>();
-    let calls: usize = choice.tool_calls.iter().map(|call| call.arguments.len() + 96).sum();
+    let parts: usize = choice.content.iter().map(part_bytes).sum();
     let logprobs = choice.logprobs.as_ref().map_or(0, value_bytes);
-    texts + calls + logprobs + object_bytes(&choice.unknown) + 192
+    parts + logprobs + object_bytes(&choice.unknown) + 192
+}
+
+fn part_bytes(part: &Part) -> usize {
+    32 + match part {
+        Part::Text(text) | Part::Refusal(text) => text.len(),
+        Part::Cited { text, citations } => text.len() + citations.iter().map(value_bytes).sum::<usize>(),
+        Part::Image(Image { source: ImageSource::Url(place), .. }) => place.len() + 96,
+        Part::Image(Image { source: ImageSource::Data { base64, .. }, .. }) => base64.len() + 96,
+        Part::Reasoning(Reasoning { text, signature }) => text.len() + text_bytes(signature.as_deref()) + 32,
+        Part::ToolCall(ToolCall { id, name, arguments, signature }) => {
+            id.len() + name.len() + arguments.len() + text_bytes(signature.as_deref()) + 96
+        }
+        Part::Other(fields) => object_bytes(fields),
+    }
+}
+
+fn text_bytes(text: Option<&str>) -> usize {
+    text.map_or(0, str::len)
 }
 
 fn object_bytes(fields: &Map<String, Value>) -> usize {
@@ -136,14 +147,7 @@ mod tests {
             user: None,
             model: ModelAlias::new("m"),
             request: Arc::new(ChatRequest::from_prompt("q")),
-            answer: Arc::new(ChatResponse {
-                id: String::new(),
-                created: 0,
-                model: String::new(),
-                choices: Vec::new(),
-                usage: None,
-                unknown: Map::new(),
-            }),
+            answer: Arc::new(ChatResponse::default()),
             provider: String::new(),
             limit: None,
             created_at: UnixMillis(created_at),

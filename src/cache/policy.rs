@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::chat::{ChatRequest, ChatResponse, Choice, Directives, FinishReason, OutputFormat};
+use crate::chat::{ChatRequest, ChatResponse, Choice, Directives, FinishReason, OutputFormat, Part};
 use crate::config::{CacheConfig, CacheMode};
 use crate::quality;
 
@@ -49,6 +49,8 @@ pub enum Skip {
     ToolCalls,
     /// Cites what was found on the web a moment ago.
     Citations,
+    /// Shows what a tool on the vendor's side did.
+    ServerTools,
     /// JSON was asked for, and this is none.
     InvalidJson,
 }
@@ -69,6 +71,7 @@ impl Skip {
             Self::Empty => "empty",
             Self::ToolCalls => "tool_calls",
             Self::Citations => "citations",
+            Self::ServerTools => "server_tools",
             Self::InvalidJson => "invalid_json",
         }
     }
@@ -148,6 +151,10 @@ pub fn judge_answer(
     if ["citations", "search_results"].into_iter().any(is_list) {
         return Err(Skip::Citations);
     }
+    // Anthropic's place where code of the answer ran.
+    if answer.unknown.contains_key("container") {
+        return Err(Skip::ServerTools);
+    }
     answer.choices.iter().try_for_each(|choice| judge_choice(request, choice, settings))
 }
 
@@ -157,12 +164,11 @@ fn judge_choice(request: &ChatRequest, choice: &Choice, settings: &CacheConfig) 
         None => return Err(Skip::Unfinished),
         Some(FinishReason::Length) => return Err(Skip::Length),
         Some(FinishReason::ContentFilter) => return Err(Skip::ContentFilter),
+        Some(FinishReason::Refusal) => return Err(Skip::Refusal),
         Some(FinishReason::Other(_)) => return Err(Skip::UnknownFinish),
-        Some(FinishReason::Stop | FinishReason::ToolCalls) => {}
+        Some(FinishReason::Stop | FinishReason::StopText(_) | FinishReason::ToolCalls) => {}
     }
-    if choice.refusal.as_deref().is_some_and(|refusal| !refusal.is_empty()) {
-        return Err(Skip::Refusal);
-    }
+    choice.content.iter().try_for_each(judge_part)?;
     let cites =
         choice.unknown.get("annotations").and_then(|value| value.as_array()).is_some_and(|a| !a.is_empty());
     if cites {
@@ -171,23 +177,35 @@ fn judge_choice(request: &ChatRequest, choice: &Choice, settings: &CacheConfig) 
     if calls_tools {
         return if settings.store_tool_calls { Ok(()) } else { Err(Skip::ToolCalls) };
     }
-    let text = choice.text.as_deref().unwrap_or("");
+    let text = choice.text().unwrap_or_default();
     if text.trim().is_empty() {
         return Err(Skip::Empty);
     }
     match request.output_format {
         OutputFormat::Text | OutputFormat::Other(_) => {
-            if quality::is_refusal(text) {
+            if quality::is_refusal(&text) {
                 return Err(Skip::Refusal);
             }
         }
         OutputFormat::JsonObject | OutputFormat::JsonSchema(_) => {
-            if !quality::is_json(text) {
+            if !quality::is_json(&text) {
                 return Err(Skip::InvalidJson);
             }
         }
     }
     Ok(())
+}
+
+fn judge_part(part: &Part) -> Result<(), Skip> {
+    match part {
+        Part::Text(_) | Part::Reasoning(_) | Part::ToolCall(_) => Ok(()),
+        Part::Refusal(words) if words.is_empty() => Ok(()),
+        Part::Refusal(_) => Err(Skip::Refusal),
+        Part::Cited { .. } => Err(Skip::Citations),
+        // Thoughts that Anthropic shows to nobody else.
+        Part::Other(fields) if fields.get("type").is_some_and(|kind| kind == "redacted_thinking") => Ok(()),
+        Part::Image(_) | Part::Other(_) => Err(Skip::ServerTools),
+    }
 }
 
 /// Returns whether an answer that may be stored may also serve requests that are only similar: never one that calls
@@ -200,14 +218,14 @@ pub fn shares_with_similar(answer: &ChatResponse) -> bool {
 fn calls_tools(choice: &Choice) -> bool {
     let is_unknown_call =
         ["tool_calls", "function_call"].iter().any(|field| choice.unknown.contains_key(*field));
-    !choice.tool_calls.is_empty() || is_unknown_call
+    choice.tool_calls().next().is_some() || is_unknown_call
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::chat::{TenantId, ToolCall};
-    use serde_json::{Map, json};
+    use serde_json::json;
 
     fn directives() -> Directives {
         Directives::of(TenantId::new("t"))
@@ -218,18 +236,11 @@ mod tests {
     }
 
     fn answer(choice: Choice) -> ChatResponse {
-        ChatResponse {
-            id: "1".into(),
-            created: 0,
-            model: "m".into(),
-            choices: vec![choice],
-            usage: None,
-            unknown: Map::new(),
-        }
+        ChatResponse { choices: vec![choice], ..ChatResponse::default() }
     }
 
     fn choice(text: &str, finish: Option<FinishReason>) -> Choice {
-        Choice { text: Some(text.into()), finish, ..Choice::default() }
+        Choice { content: vec![Part::Text(text.into())], finish, ..Choice::default() }
     }
 
     fn skip(choice: Choice) -> Result<(), Skip> {
@@ -295,8 +306,18 @@ mod tests {
         assert_eq!(skip(choice("x", Some(FinishReason::Other("error".into())))), Err(Skip::UnknownFinish));
         assert_eq!(skip(choice("x", None)), Err(Skip::Unfinished));
         assert_eq!(skip(choice(" \n", Some(FinishReason::Stop))), Err(Skip::Empty));
-        let refused = Choice { refusal: Some("no".into()), ..choice("", Some(FinishReason::Stop)) };
-        assert_eq!(skip(refused), Err(Skip::Refusal));
+        let with = |part| {
+            let mut choice = choice("fine", Some(FinishReason::Stop));
+            choice.content.push(part);
+            skip(choice)
+        };
+        assert_eq!(with(Part::Refusal("no".into())), Err(Skip::Refusal));
+        assert_eq!(with(Part::Cited { text: "x".into(), citations: vec![json!(1)] }), Err(Skip::Citations));
+        let block = |kind: &str| Part::Other([("type".to_owned(), json!(kind))].into_iter().collect());
+        assert_eq!(with(block("redacted_thinking")), Ok(()));
+        assert_eq!(with(block("web_search_tool_result")), Err(Skip::ServerTools));
+        assert_eq!(skip(choice("no", Some(FinishReason::Refusal))), Err(Skip::Refusal));
+        assert_eq!(skip(choice("a", Some(FinishReason::StopText("b".into())))), Ok(()));
         let sorry = "I'm sorry, but I can't help with that.";
         assert_eq!(skip(choice(sorry, Some(FinishReason::Stop))), Err(Skip::Refusal));
         let mut cited = choice("x", Some(FinishReason::Stop));
@@ -311,7 +332,7 @@ mod tests {
     #[test]
     fn tool_calls_are_kept_only_where_a_route_says_so_and_never_shared() {
         let mut calls = choice("", Some(FinishReason::ToolCalls));
-        calls.tool_calls = vec![ToolCall::default()];
+        calls.content = vec![Part::ToolCall(ToolCall::default())];
         assert_eq!(skip(calls.clone()), Err(Skip::ToolCalls));
         let settings = CacheConfig { store_tool_calls: true, ..CacheConfig::default() };
         let answer = answer(calls);

@@ -57,13 +57,13 @@ impl Entry {
 
     /// Returns whether this answer is what a request with that output limit would have got.
     ///
-    /// It is if the answer fits the limit; where nobody counted its tokens, if the limit is no tighter than the one
+    /// It is if the answer fits the limit; where the vendor did not count its tokens, if the limit is no tighter than the one
     /// it was written under. An answer in the cache always ended by itself, so a request without a limit is served.
     pub fn serves_limit(&self, limit: Option<u32>) -> bool {
         let Some(limit) = limit else { return true };
         match &self.answer.usage {
-            Some(usage) => u64::from(limit) >= usage.completion_tokens,
-            None => self.limit.is_some_and(|written_under| limit >= written_under),
+            Some(usage) if !usage.is_estimated => u64::from(limit) >= usage.completion_tokens,
+            _ => self.limit.is_some_and(|written_under| limit >= written_under),
         }
     }
 
@@ -103,7 +103,7 @@ mod tests {
                 choices: vec![Choice { finish: Some(FinishReason::Stop), ..Choice::default() }],
                 usage: completion_tokens
                     .map(|completion_tokens| Usage { completion_tokens, ..Usage::default() }),
-                unknown: serde_json::Map::new(),
+                ..ChatResponse::default()
             }),
             provider: "p".into(),
             limit,
@@ -128,6 +128,10 @@ mod tests {
         assert!(entry(Some(100), None).serves_limit(Some(100)));
         assert!(!entry(Some(100), None).serves_limit(Some(99)));
         assert!(!entry(None, None).serves_limit(Some(1_000)));
+        let mut estimated = entry(Some(100), Some(40));
+        let answer = Arc::make_mut(&mut estimated.answer);
+        answer.usage.as_mut().unwrap().is_estimated = true;
+        assert!(!estimated.serves_limit(Some(99)));
     }
 
     #[test]

@@ -12,13 +12,15 @@ use regex::Regex;
 use serde_json::{Map, Value};
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
-use super::request::{ChatRequest, Message, OutputFormat, Part, Role, Sampling, Tool, ToolCall, ToolChoice};
-use super::{EndUser, Fingerprint, ModelAlias, Namespace, Owner, Partition, SemanticKey, TenantId};
+use super::{
+    ChatRequest, EndUser, Fingerprint, Image, ImageSource, JsonSchema, Message, ModelAlias, Namespace, OutputFormat,
+    Owner, Part, Partition, Reasoning, Role, Sampling, SemanticKey, TenantId, Tool, ToolCall, ToolChoice,
+};
 use crate::config::Scope;
 
 /// The version of everything in this file. A change that gives any request another key raises it; entries under an
 /// older version are then never found again and expire.
-pub const CANONICAL_VERSION: u32 = 1;
+pub const CANONICAL_VERSION: u32 = 2;
 
 /// How a route keys its requests.
 #[derive(Clone, Debug, Default)]
@@ -97,10 +99,7 @@ impl KeyRules {
     pub fn keyed_instructions(&self, request: &ChatRequest) -> Vec<String> {
         let instructions = request.messages.iter().filter(|message| message.role.is_instruction());
         let texts = instructions.flat_map(|message| {
-            message.content.iter().filter_map(|part| match part {
-                Part::Text(text) => Some(self.keyed_text(message.role, text, true, true)),
-                Part::Other(_) => None,
-            })
+            message.content.iter().filter_map(|part| Some(self.keyed_text(message.role, part.text()?, true, true)))
         });
         texts.map(|text| nfc(&text).into_owned()).collect()
     }
@@ -117,6 +116,7 @@ impl KeyRules {
             sampling,
             limit: _, // `Entry::serves_limit` decides: an answer that fits is right under any limit.
             dialect,
+            betas,
             unknown,
             carried: _,  // Who pays, who watches, how it is delivered: never what is said.
             end_user: _, // Part of the owner where the scope says so.
@@ -128,38 +128,30 @@ impl KeyRules {
         feed.optional(*parallel_tool_calls, |feed, yes| feed.number(u64::from(yes)));
         feed_output_format(feed, output_format);
         feed_sampling(feed, sampling);
+        feed.list(betas, |feed, beta| feed.text(beta));
         // The same unknown field may mean two things in two dialects.
-        if !unknown.is_empty() {
+        if request.has_foreign() {
             feed.text(dialect.name());
         }
         feed.object(unknown);
     }
 
     fn feed_message(&self, feed: &mut Feed, message: &Message) {
-        let Message { role, content, name, tool_calls, tool_call_id, unknown } = message;
+        let Message { role, content, name, tool_call_id, is_error, unknown } = message;
         feed.text(role.name());
         feed.number(content.len() as u64);
         for (at, part) in content.iter().enumerate() {
-            match part {
-                Part::Text(text) => {
-                    feed.number(0);
-                    let text = self.keyed_text(*role, text, at == 0, at + 1 == content.len());
-                    feed.text(&nfc(&text));
-                }
-                Part::Other(fields) => {
-                    feed.number(1);
-                    feed.object(fields);
-                }
+            if let Part::Text(text) = part {
+                feed.number(0);
+                let text = self.keyed_text(*role, text, at == 0, at + 1 == content.len());
+                feed.text(&nfc(&text));
+            } else {
+                feed_part(feed, part);
             }
         }
         feed.optional(name.as_deref(), Feed::text);
-        feed.list(tool_calls, |feed, call| {
-            let ToolCall { id, name, arguments } = call;
-            feed.text(id);
-            feed.text(name);
-            feed.text(arguments);
-        });
         feed.optional(tool_call_id.as_deref(), Feed::text);
+        feed.number(u64::from(*is_error));
         feed.object(unknown);
     }
 
@@ -221,6 +213,56 @@ impl OwnerNames<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoUser;
 
+/// Feeds a part that is no plain text, whose white space counts.
+fn feed_part(feed: &mut Feed, part: &Part) {
+    match part {
+        Part::Text(text) => {
+            feed.number(0);
+            feed.text(&nfc(text));
+        }
+        Part::Other(fields) => {
+            feed.number(1);
+            feed.object(fields);
+        }
+        Part::Cited { text, citations } => {
+            feed.number(2);
+            feed.text(&nfc(text));
+            feed.list(citations, Feed::json);
+        }
+        Part::Image(Image { source, detail }) => {
+            feed.number(3);
+            match source {
+                ImageSource::Url(url) => {
+                    feed.number(0);
+                    feed.text(url);
+                }
+                ImageSource::Data { media_type, base64 } => {
+                    feed.number(1);
+                    feed.text(media_type);
+                    feed.text(base64);
+                }
+            }
+            feed.optional(detail.as_deref(), Feed::text);
+        }
+        Part::Reasoning(Reasoning { text, signature }) => {
+            feed.number(4);
+            feed.text(text);
+            feed.optional(signature.as_deref(), Feed::text);
+        }
+        Part::Refusal(words) => {
+            feed.number(5);
+            feed.text(words);
+        }
+        Part::ToolCall(ToolCall { id, name, arguments, signature }) => {
+            feed.number(6);
+            feed.text(id);
+            feed.text(name);
+            feed.text(arguments);
+            feed.optional(signature.as_deref(), Feed::text);
+        }
+    }
+}
+
 fn feed_tool(feed: &mut Feed, tool: &Tool) {
     match tool {
         Tool::Function { name, description, parameters, strict } => {
@@ -257,9 +299,12 @@ fn feed_output_format(feed: &mut Feed, format: &OutputFormat) {
     match format {
         OutputFormat::Text => feed.number(0),
         OutputFormat::JsonObject => feed.number(1),
-        OutputFormat::JsonSchema(schema) => {
+        OutputFormat::JsonSchema(JsonSchema { name, description, schema, strict }) => {
             feed.number(2);
-            feed.json(schema);
+            feed.optional(name.as_deref(), Feed::text);
+            feed.optional(description.as_deref(), Feed::text);
+            feed.optional(schema.as_ref(), Feed::json);
+            feed.optional(*strict, |feed, yes| feed.number(u64::from(yes)));
         }
         OutputFormat::Other(value) => {
             feed.number(3);
@@ -272,6 +317,7 @@ fn feed_sampling(feed: &mut Feed, sampling: &Sampling) {
     let Sampling {
         temperature,
         top_p,
+        top_k,
         presence_penalty,
         frequency_penalty,
         seed,
@@ -282,6 +328,7 @@ fn feed_sampling(feed: &mut Feed, sampling: &Sampling) {
         reasoning_effort,
         verbosity,
     } = sampling;
+    feed.optional(*top_k, |feed, k| feed.number(u64::from(k)));
     for number in [temperature, top_p, presence_penalty, frequency_penalty] {
         // Adding zero turns -0.0 into 0.0, which JSON writers disagree about.
         feed.optional(*number, |feed, number| feed.number((number + 0.0).to_bits()));
@@ -363,6 +410,7 @@ impl Feed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chat::any_part;
     use crate::chat::{Dialect, LimitSpelling, OutputLimit};
     use proptest::prelude::*;
     use serde_json::json;
@@ -406,18 +454,14 @@ mod tests {
             Role::Assistant,
             Role::Tool,
         ]);
-        let part = prop_oneof![4 => text().prop_map(Part::Text), 1 => fields().prop_map(Part::Other)];
-        let call =
-            (text(), text(), text()).prop_map(|(id, name, arguments)| ToolCall { id, name, arguments });
-        let content = prop::collection::vec(part, 1..3);
-        let calls = prop_oneof![3 => Just(Vec::new()), 1 => prop::collection::vec(call, 1..3)];
-        (role, content, maybe(text()), calls, maybe(text()), fields()).prop_map(
-            |(role, content, name, tool_calls, tool_call_id, unknown)| Message {
+        let content = prop::collection::vec(any_part(), 1..3);
+        (role, content, maybe(text()), maybe(text()), any::<bool>(), fields()).prop_map(
+            |(role, content, name, tool_call_id, is_error, unknown)| Message {
                 role,
                 content,
                 name,
-                tool_calls,
                 tool_call_id,
+                is_error,
                 unknown,
             },
         )
@@ -452,7 +496,10 @@ mod tests {
         prop_oneof![
             4 => Just(OutputFormat::Text),
             1 => Just(OutputFormat::JsonObject),
-            1 => fields().prop_map(|fields| OutputFormat::JsonSchema(Value::Object(fields))),
+            1 => (maybe(text()), maybe(text()), maybe(fields().prop_map(Value::Object)), maybe(any::<bool>()))
+                .prop_map(|(name, description, schema, strict)| {
+                    OutputFormat::JsonSchema(JsonSchema { name, description, schema, strict })
+                }),
             1 => fields().prop_map(|fields| OutputFormat::Other(Value::Object(fields))),
         ]
     }
@@ -462,14 +509,15 @@ mod tests {
         let count = || maybe(0..3_u32);
         (
             (number(), number(), number(), number(), maybe(0..2_i64)),
-            (prop::collection::vec(text(), 0..3), count(), maybe(fields().prop_map(Value::Object)), count()),
+            (prop::collection::vec(text(), 0..3), [count(), count(), count()], maybe(fields().prop_map(Value::Object))),
             (maybe(text()), maybe(text())),
         )
-            .prop_map(|(numbers, (stop, n, logit_bias, logprobs), (reasoning_effort, verbosity))| {
+            .prop_map(|(numbers, (stop, [n, logprobs, top_k], logit_bias), (reasoning_effort, verbosity))| {
                 let (temperature, top_p, presence_penalty, frequency_penalty, seed) = numbers;
                 Sampling {
                     temperature,
                     top_p,
+                    top_k,
                     presence_penalty,
                     frequency_penalty,
                     seed,
@@ -489,13 +537,13 @@ mod tests {
         (
             prop::collection::vec(message(), 1..4),
             (tools, maybe(tool_choice()), maybe(any::<bool>())),
-            (output_format(), sampling(), fields()),
+            (output_format(), sampling(), fields(), prop::collection::vec(text(), 0..2)),
         )
             .prop_map(
                 |(
                     messages,
                     (tools, tool_choice, parallel_tool_calls),
-                    (output_format, sampling, unknown),
+                    (output_format, sampling, unknown, betas),
                 )| {
                     ChatRequest {
                         messages,
@@ -504,6 +552,7 @@ mod tests {
                         parallel_tool_calls,
                         output_format,
                         sampling,
+                        betas,
                         unknown,
                         ..ChatRequest::from_prompt("")
                     }
@@ -521,6 +570,7 @@ mod tests {
             3 => ChatRequest { parallel_tool_calls: other.parallel_tool_calls, ..one },
             4 => ChatRequest { output_format: other.output_format, ..one },
             5 => ChatRequest { sampling: other.sampling, ..one },
+            6 => ChatRequest { betas: other.betas, ..one },
             _ => ChatRequest { unknown: other.unknown, ..one },
         }
     }
@@ -532,7 +582,7 @@ mod tests {
         #[test]
         fn two_requests_share_a_fingerprint_only_if_they_are_the_same(
             (one, other) in (request(), request()),
-            field in 0..7_usize,
+            field in 0..8_usize,
         ) {
             let near = one_field_of(&one, other.clone(), field);
             prop_assert_eq!(key(&one).fingerprint == key(&near).fingerprint, one == near);
@@ -642,6 +692,12 @@ mod tests {
         };
         assert_eq!(of(Dialect::Native, json!({})), of(Dialect::OpenAi, json!({})));
         assert_ne!(of(Dialect::Native, json!({"a": 1})), of(Dialect::OpenAi, json!({"a": 1})));
+        let with_part = |dialect| {
+            let mut request = ChatRequest { dialect, ..ChatRequest::from_prompt("q") };
+            request.messages[0].content.push(Part::Other(Map::new()));
+            key(&request)
+        };
+        assert_ne!(with_part(Dialect::Anthropic), with_part(Dialect::OpenAi));
     }
 
     #[test]

@@ -3,20 +3,27 @@
 //! The domain: no I/O, no clock. Everything below the edge speaks these types.
 
 mod answer;
+mod delta;
 mod directives;
 mod entry;
 mod identity;
 mod key;
+mod part;
 mod provenance;
 mod request;
 
-pub use answer::{Assembly, ChatResponse, Choice, Delta, FinishReason, Usage};
+pub use answer::{ChatResponse, Choice, FinishReason, Usage};
+pub use delta::{Assembly, Delta};
 pub use directives::Directives;
 pub use entry::{Entry, UnixMillis};
 pub use identity::{EndUser, Fingerprint, ModelAlias, Namespace, Owner, Partition, SemanticKey, TenantId};
 pub use key::{CANONICAL_VERSION, Key, KeyRules, NoUser, OwnerNames};
+pub use part::{Image, ImageSource, Part, Reasoning, ToolCall};
 pub use provenance::{Attempt, CacheStatus, Source, Tier, Timing};
 pub use request::{
-    ChatRequest, Dialect, LimitSpelling, Message, OutputFormat, OutputLimit, Part, Role, Sampling, Tool,
-    ToolCall, ToolChoice,
+    ChatRequest, Dialect, JsonSchema, LimitSpelling, Message, OutputFormat, OutputLimit, Role, Sampling, Tool,
+    ToolChoice,
 };
+
+#[cfg(test)]
+pub(crate) use part::tests::any_part;

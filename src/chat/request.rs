@@ -5,6 +5,8 @@
 
 use serde_json::{Map, Value};
 
+use super::{Part, ToolCall};
+
 /// A request for a generation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChatRequest {
@@ -26,7 +28,11 @@ pub struct ChatRequest {
     pub limit: Option<OutputLimit>,
     /// The wire format the request came in; what we do not understand only travels to upstreams that speak it.
     pub dialect: Dialect,
-    /// Fields we do not know, kept whole. They may shape the answer, so they are part of the key.
+    /// Anthropic's beta features that the caller switched on, sorted: they shape the answer, and no other vendor has
+    /// them.
+    pub betas: Vec<String>,
+    /// Fields we do not know, or that only one vendor has, kept whole. They may shape the answer, so they are part of
+    /// the key.
     pub unknown: Map<String, Value>,
     /// Fields we know that leave the answer's text alone (`user`, `metadata`, `service_tier`, …): forwarded, not keyed.
     pub carried: Map<String, Value>,
@@ -47,6 +53,7 @@ impl ChatRequest {
             sampling: Sampling::default(),
             limit: None,
             dialect: Dialect::Native,
+            betas: Vec::new(),
             unknown: Map::new(),
             carried: Map::new(),
             end_user: None,
@@ -57,8 +64,8 @@ impl ChatRequest {
     /// semantic match. A tool result, a prefill, an image or a named speaker gives `None`.
     pub fn last_prompt(&self) -> Option<&str> {
         match self.messages.last()? {
-            Message { role: Role::User, content, name: None, tool_calls, tool_call_id: None, unknown }
-                if tool_calls.is_empty() && unknown.is_empty() =>
+            Message { role: Role::User, content, name: None, tool_call_id: None, is_error: false, unknown }
+                if unknown.is_empty() =>
             {
                 match content.as_slice() {
                     [Part::Text(text)] => Some(text),
@@ -69,19 +76,45 @@ impl ChatRequest {
         }
     }
 
+    /// Returns whether any of it is kept as its dialect wrote it, and so means nothing in another one.
+    pub fn has_foreign(&self) -> bool {
+        let in_message = |message: &Message| {
+            let is_foreign = |part: &Part| matches!(part, Part::Other(_) | Part::Cited { .. });
+            !message.unknown.is_empty() || message.content.iter().any(is_foreign)
+        };
+        !self.unknown.is_empty()
+            || self.messages.iter().any(in_message)
+            || self.tools.iter().any(|tool| matches!(tool, Tool::Other(_)))
+            || matches!(self.tool_choice, Some(ToolChoice::Other(_)))
+            || matches!(self.output_format, OutputFormat::Other(_))
+    }
+
     /// Returns how many answers are asked for.
     pub fn choices(&self) -> u32 {
         self.sampling.n.unwrap_or(1)
     }
+
+    /// Returns whether the model is asked to think before it speaks, so that its first word may take a while.
+    pub fn asks_for_reasoning(&self) -> bool {
+        let effort = self.sampling.reasoning_effort.as_deref();
+        let thinks = |thinking: &Value| thinking.get("type").is_none_or(|kind| kind != "disabled");
+        effort.is_some_and(|effort| effort != "none")
+            || (self.dialect == Dialect::Anthropic && self.unknown.get("thinking").is_some_and(thinks))
+    }
 }
 
-/// The wire format of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// A wire format that callers speak to us.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Dialect {
     /// `/v1/generate`.
+    #[default]
     Native,
     /// OpenAI Chat Completions.
     OpenAi,
+    /// OpenAI Responses.
+    Responses,
+    /// Anthropic Messages.
+    Anthropic,
 }
 
 impl Dialect {
@@ -90,6 +123,8 @@ impl Dialect {
         match self {
             Self::Native => "native",
             Self::OpenAi => "openai",
+            Self::Responses => "responses",
+            Self::Anthropic => "anthropic",
         }
     }
 }
@@ -101,10 +136,10 @@ pub struct Message {
     pub content: Vec<Part>,
     /// The participant's name, where the dialect has one.
     pub name: Option<String>,
-    /// Calls the assistant made in this turn.
-    pub tool_calls: Vec<ToolCall>,
     /// The call this message answers, for [`Role::Tool`].
     pub tool_call_id: Option<String>,
+    /// Whether the tool failed, for [`Role::Tool`].
+    pub is_error: bool,
     /// Fields we do not know, part of the key.
     pub unknown: Map<String, Value>,
 }
@@ -116,10 +151,15 @@ impl Message {
             role,
             content: vec![Part::Text(text.into())],
             name: None,
-            tool_calls: Vec::new(),
             tool_call_id: None,
+            is_error: false,
             unknown: Map::new(),
         }
+    }
+
+    /// Returns the calls the assistant made in this turn.
+    pub fn tool_calls(&self) -> impl Iterator<Item = &ToolCall> {
+        self.content.iter().filter_map(Part::tool_call)
     }
 }
 
@@ -158,14 +198,6 @@ impl Role {
     }
 }
 
-/// A piece of a message.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Part {
-    Text(String),
-    /// An image, a sound, a file or whatever comes next, kept as the dialect wrote it.
-    Other(Map<String, Value>),
-}
-
 /// A function the model may call.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Tool {
@@ -190,15 +222,6 @@ pub enum ToolChoice {
     Other(Value),
 }
 
-/// A call of a tool, as the model wrote it.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ToolCall {
-    pub id: String,
-    pub name: String,
-    /// The arguments' JSON text, byte for byte.
-    pub arguments: String,
-}
-
 /// What the answer's text must look like.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum OutputFormat {
@@ -206,10 +229,20 @@ pub enum OutputFormat {
     Text,
     /// Any JSON object.
     JsonObject,
-    /// JSON that fits a schema: the dialect's whole `json_schema` object.
-    JsonSchema(Value),
+    /// JSON that fits a schema.
+    JsonSchema(JsonSchema),
     /// A format we do not know.
     Other(Value),
+}
+
+/// What an answer in JSON must look like.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JsonSchema {
+    /// OpenAI insists on one; others have none.
+    pub name: Option<String>,
+    pub description: Option<String>,
+    pub schema: Option<Value>,
+    pub strict: Option<bool>,
 }
 
 /// How tokens are drawn. An absent field is the vendor's default, which is not the same as any value.
@@ -217,6 +250,8 @@ pub enum OutputFormat {
 pub struct Sampling {
     pub temperature: Option<f64>,
     pub top_p: Option<f64>,
+    /// How many of the likeliest tokens are drawn from; OpenAI itself has no field for it.
+    pub top_k: Option<u32>,
     pub presence_penalty: Option<f64>,
     pub frequency_penalty: Option<f64>,
     pub seed: Option<i64>,

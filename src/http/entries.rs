@@ -11,9 +11,9 @@ use serde_json::value::RawValue;
 use super::error::HttpError;
 use super::json;
 use super::state::AppState;
-use crate::chat::{EndUser, Entry, LimitSpelling, ModelAlias, Namespace, TenantId};
+use crate::chat::{EndUser, Entry, ModelAlias, Namespace, TenantId};
 use crate::store::{Cursor, EntrySummary, Selection};
-use crate::wire::openai::{self, Encoding};
+use crate::wire::openai;
 
 /// How many entries a page has unless asked otherwise, and at most.
 const LIMIT: u32 = 50;
@@ -157,7 +157,6 @@ pub(super) async fn show(
     let gateway = state.gateway.load_full();
     let Some(entry) = gateway.entry(&key).await? else { return Err(unknown()) };
     let Entry { request, answer, model, tags, .. } = &*entry;
-    let encoding = Encoding { model: model.as_str(), stream: false, native_limit: LimitSpelling::MaxTokens };
     Ok(json::respond(&Shown {
         key: entry.key.to_string(),
         tenant: entry.tenant.as_str(),
@@ -170,7 +169,7 @@ pub(super) async fn show(
         cost_usd: entry.cost_usd,
         semantic: entry.semantic.is_some(),
         tags,
-        request: raw(openai::encode_request(request, encoding))?,
+        request: raw(openai::show_request(request, model.as_str()))?,
         answer: raw(openai::encode_response(answer))?,
     }))
 }

@@ -164,8 +164,8 @@ impl HttpError {
 
     /// Returns what the caller reads, for a stream that fails after its first byte.
     pub(super) fn shape(&self) -> ErrorShape<'_> {
-        let Refusal { kind, code, param, message, .. } = &*self.0;
-        ErrorShape { message, kind, param: param.as_deref(), code: code.as_deref() }
+        let Refusal { status, kind, code, param, message, .. } = &*self.0;
+        ErrorShape { status: status.as_u16(), message, kind, param: param.as_deref(), code: code.as_deref() }
     }
 }
 

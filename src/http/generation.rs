@@ -13,12 +13,12 @@ use super::live::Live;
 use super::record::Record;
 use super::request_id::RequestId;
 use super::state::AppState;
-use super::writer::Writer;
+use super::writer::{self, Writer};
 use super::{body, directives, generate, headers};
 use crate::chat::{CacheStatus, Dialect, Directives};
 use crate::gateway::{Answer, Ask, GatewayError, Outcome};
 use crate::wire::native::{self, NativeAnswer};
-use crate::wire::{Asked, Delivery, WireError, openai};
+use crate::wire::{Asked, Delivery, WireError, anthropic, openai, responses};
 
 /// Bodies from this size on are parsed off the async threads: they take longer than half a millisecond.
 const LARGE_BODY_BYTES: usize = 128 << 10;
@@ -73,6 +73,8 @@ pub(super) fn parse_now(dialect: Dialect, body: &[u8]) -> Result<Asked, WireErro
     match dialect {
         Dialect::Native => native::parse_request(body),
         Dialect::OpenAi => openai::parse_request(body),
+        Dialect::Responses => responses::parse_request(body),
+        Dialect::Anthropic => anthropic::parse_request(body),
     }
 }
 
@@ -121,28 +123,23 @@ fn respond(
     let fields = response.headers_mut();
     headers::write(fields, &outcome, sees_internals);
     let summary = match dialect {
-        Dialect::Native => Some(generate::answer_of(&outcome, sees_internals, record.millis())),
-        Dialect::OpenAi => None,
+        Dialect::Native => generate::answer_of(&outcome, sees_internals, record.millis()),
+        Dialect::OpenAi | Dialect::Responses | Dialect::Anthropic => NativeAnswer::default(),
     };
     let body = match outcome.answer {
         Answer::Whole(answer) if !delivery.stream => {
             headers::write_json_type(fields);
-            Body::from(match summary {
-                Some(summary) => {
-                    let text = Some(answer.text().to_owned());
-                    native::encode_answer(&NativeAnswer { text, ..summary })
-                }
-                None => openai::encode_response(&answer),
-            })
+            Body::from(writer::whole(dialect, summary, &answer, &delivery))
         }
         Answer::Whole(answer) => {
             headers::write_stream_type(fields);
-            Body::from(Writer::new(summary, delivery).replay(&answer))
+            Body::from(Writer::new(dialect, summary, delivery).replay(&answer))
         }
         // Only who asked for a stream is given one.
         Answer::Live(live) => {
             headers::write_stream_type(fields);
-            Live::new(live, Writer::new(summary, delivery), state.stream_max, record).into_body()
+            let writer = Writer::new(dialect, summary, delivery);
+            Live::new(live, writer, state.stream_max, record).into_body()
         }
     };
     *response.body_mut() = body;

@@ -17,7 +17,6 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use futures_util::stream;
-use serde_json::Map;
 use tokio::net::TcpListener;
 
 use super::auth::{Door, Keys, admit};
@@ -91,7 +90,7 @@ async fn complete(State(config): State<SandboxConfig>, request: Request) -> Resu
     let mut response = Response::new(Body::empty());
     if delivery.stream {
         headers::write_stream_type(response.headers_mut());
-        *response.body_mut() = streamed(&answer, delivery);
+        *response.body_mut() = streamed(&answer, &delivery);
     } else {
         headers::write_json_type(response.headers_mut());
         *response.body_mut() = Body::from(openai::encode_response(&answer));
@@ -100,7 +99,7 @@ async fn complete(State(config): State<SandboxConfig>, request: Request) -> Resu
 }
 
 /// Returns the answer in pieces of one word each.
-fn streamed(answer: &ChatResponse, delivery: Delivery) -> Body {
+fn streamed(answer: &ChatResponse, delivery: &Delivery) -> Body {
     let mut encoder = ChunkEncoder::new(delivery.include_usage);
     let mut pieces = Vec::new();
     let mut push = |delta: &Delta| {
@@ -136,28 +135,25 @@ fn answer(request: &ChatRequest) -> ChatResponse {
     let finish = if text.len() < whole.len() { FinishReason::Length } else { FinishReason::Stop };
     let choice = |index| Choice {
         index,
-        text: Some(text.trim_end().to_owned()),
+        content: vec![Part::Text(text.trim_end().to_owned())],
         finish: Some(finish.clone()),
         ..Choice::default()
     };
-    let usage = Usage { prompt_tokens: words(&prompt), completion_tokens: words(&text), unknown: Map::new() };
+    let usage = Usage { prompt_tokens: words(&prompt), completion_tokens: words(&text), ..Usage::default() };
     ChatResponse {
         id: format!("sandbox-{}", &blake3::hash(prompt.as_bytes()).to_hex()[..16]),
         created: unix_millis() / 1000,
         model: request.model.clone().unwrap_or_default(),
         choices: (0..request.choices()).map(choice).collect(),
         usage: Some(usage),
-        unknown: Map::new(),
+        ..ChatResponse::default()
     }
 }
 
 /// Returns every text of the conversation, a line each.
 fn asked(request: &ChatRequest) -> String {
     let parts = request.messages.iter().flat_map(|message| &message.content);
-    let texts = parts.filter_map(|part| match part {
-        Part::Text(text) => Some(text.as_str()),
-        Part::Other(_) => None,
-    });
+    let texts = parts.filter_map(Part::text);
     texts.collect::<Vec<_>>().join("\n")
 }
 

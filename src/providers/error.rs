@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::transport::TransportError;
+use crate::wire::Inexpressible;
 
 /// The longest message of a vendor that is passed on, in characters.
 const MESSAGE_CHARS_MAX: usize = 1_000;
@@ -24,6 +25,8 @@ pub struct ProviderError {
     pub param: Option<String>,
     /// How long the vendor asks to be left alone.
     pub retry_after: Option<Duration>,
+    /// What the vendor says of trying again (`x-should-retry`), which counts before the class.
+    pub should_retry: Option<bool>,
 }
 
 struct StatusSuffix(Option<u16>);
@@ -56,7 +59,10 @@ pub enum ProviderErrorKind {
     Capability,
     ContextTooLong,
     BadRequest,
+    /// The vendor would not look at the request, or not show the answer.
     ContentPolicy,
+    /// The model would not answer. It said so in an answer, which is passed on as one.
+    Refusal,
 }
 
 /// Where a connection failed.
@@ -86,13 +92,18 @@ impl ProviderErrorKind {
             Self::ContextTooLong => "context_too_long",
             Self::BadRequest => "bad_request",
             Self::ContentPolicy => "content_policy",
+            Self::Refusal => "refusal",
         }
     }
 
     /// Returns whether the request itself is wrong, so that its sender gets to read the vendor's words.
     pub const fn is_callers_fault(self) -> bool {
         match self {
-            Self::Capability | Self::ContextTooLong | Self::BadRequest | Self::ContentPolicy => true,
+            Self::Capability
+            | Self::ContextTooLong
+            | Self::BadRequest
+            | Self::ContentPolicy
+            | Self::Refusal => true,
             Self::RateLimited
             | Self::Overloaded
             | Self::QuotaGone
@@ -109,7 +120,7 @@ impl ProviderErrorKind {
     /// refused content must not be carried from vendor to vendor until one takes it.
     pub const fn may_fail_over(self) -> bool {
         match self {
-            Self::BadRequest | Self::ContentPolicy => false,
+            Self::BadRequest | Self::ContentPolicy | Self::Refusal => false,
             Self::RateLimited
             | Self::Overloaded
             | Self::QuotaGone
@@ -121,6 +132,41 @@ impl ProviderErrorKind {
             | Self::ModelMissing
             | Self::Capability
             | Self::ContextTooLong => true,
+        }
+    }
+
+    /// Returns whether the same upstream may do better in a moment. A limit is waited for if the wait is short; an
+    /// upstream that was silent is not asked again in the same request.
+    pub const fn is_retryable(self) -> bool {
+        match self {
+            Self::RateLimited | Self::Overloaded | Self::ServerError | Self::Transport(_) => true,
+            Self::QuotaGone
+            | Self::Timeout
+            | Self::Malformed
+            | Self::BadKey
+            | Self::ModelMissing
+            | Self::Capability
+            | Self::ContextTooLong
+            | Self::BadRequest
+            | Self::ContentPolicy
+            | Self::Refusal => false,
+        }
+    }
+
+    /// Returns whether it speaks against the upstream's health. A limit, an empty account or a wrong key says nothing
+    /// of that, and a caller's mistake still less.
+    pub const fn counts_against_breaker(self) -> bool {
+        match self {
+            Self::Overloaded | Self::ServerError | Self::Transport(_) | Self::Timeout | Self::Malformed => true,
+            Self::RateLimited
+            | Self::QuotaGone
+            | Self::BadKey
+            | Self::ModelMissing
+            | Self::Capability
+            | Self::ContextTooLong
+            | Self::BadRequest
+            | Self::ContentPolicy
+            | Self::Refusal => false,
         }
     }
 }
@@ -135,6 +181,42 @@ impl ProviderError {
             code: None,
             param: None,
             retry_after: None,
+            should_retry: None,
+        }
+    }
+
+    /// Returns whether the same upstream may be asked again: as it says itself, else by its class.
+    pub fn is_retryable(&self) -> bool {
+        self.should_retry.unwrap_or(true) && self.kind.is_retryable()
+    }
+
+    /// Returns whether another upstream may be asked.
+    pub const fn may_fail_over(&self) -> bool {
+        self.kind.may_fail_over()
+    }
+
+    /// Returns whether it speaks against the upstream's health.
+    pub const fn counts_against_breaker(&self) -> bool {
+        self.kind.counts_against_breaker()
+    }
+
+    /// Returns how long the upstream is to be left alone, where it said so and waiting is of use.
+    pub fn wait_hint(&self) -> Option<Duration> {
+        match self.kind {
+            ProviderErrorKind::RateLimited
+            | ProviderErrorKind::Overloaded
+            | ProviderErrorKind::ServerError
+            | ProviderErrorKind::QuotaGone => self.retry_after,
+            ProviderErrorKind::Transport(_)
+            | ProviderErrorKind::Timeout
+            | ProviderErrorKind::Malformed
+            | ProviderErrorKind::BadKey
+            | ProviderErrorKind::ModelMissing
+            | ProviderErrorKind::Capability
+            | ProviderErrorKind::ContextTooLong
+            | ProviderErrorKind::BadRequest
+            | ProviderErrorKind::ContentPolicy
+            | ProviderErrorKind::Refusal => None,
         }
     }
 
@@ -164,6 +246,13 @@ impl ProviderError {
             | (_, None) => self.kind.name().to_owned(),
             (_, Some(status)) => status.to_string(),
         }
+    }
+}
+
+impl From<Inexpressible> for ProviderError {
+    fn from(error: Inexpressible) -> Self {
+        let said = Self::new(ProviderErrorKind::Capability, &error);
+        Self { param: Some(error.field), code: Some("unsupported_parameter".to_owned()), ..said }
     }
 }
 

@@ -3,37 +3,41 @@
 //! Where its endpoint is, how a caller proves who it is, what its errors mean. Wire formats are in `wire`, sockets in
 //! `transport`, and when to try again or elsewhere is decided by the router, from the classes in [`error`].
 
+mod base;
+mod classes;
 pub mod error;
 pub mod openai;
 mod stream;
+pub mod wait;
 
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, header};
 
-use crate::chat::{ChatRequest, ChatResponse};
-use crate::transport::Outgoing;
+use crate::chat::ChatRequest;
+use crate::transport::{Outgoing, Url};
+use crate::wire::Format;
+pub use base::InvalidUpstream;
+pub use classes::{failed, refused};
 pub use error::{ProviderError, ProviderErrorKind, TransportFault};
-pub use openai::{InvalidUpstream, OpenAi};
+pub use openai::OpenAi;
 pub use stream::StreamDecoder;
 
 /// Knowledge of one vendor, as one upstream of ours is configured.
 pub trait Provider: Send + Sync {
+    /// Returns the format of its answers.
+    fn format(&self) -> Format;
+
     /// Builds the call that asks for this answer.
     ///
     /// # Errors
-    /// When the request asks for what the vendor cannot express.
+    /// [`ProviderErrorKind::Capability`] when the request asks for what the vendor's format cannot express.
     fn prepare(&self, request: &ChatRequest, model: &str, stream: bool) -> Result<Outgoing, ProviderError>;
 
-    /// Reads a whole answer, from a body that came with status 200.
+    /// Returns where another call of this vendor goes, and the headers that prove who calls. `path` is what stands
+    /// behind `/v1/` at our own door, with its query: `embeddings?a=b`.
     ///
     /// # Errors
-    /// When it is no answer, or an error in disguise.
-    fn decode(&self, body: &[u8]) -> Result<ChatResponse, ProviderError>;
-
-    /// Begins to read a streamed answer of so many choices.
-    fn decode_stream(&self, choices: u32) -> StreamDecoder;
-
-    /// Says what a response with any other status means.
-    fn classify(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> ProviderError;
+    /// When that is no path.
+    fn forward(&self, path: &str) -> Result<(Url, HeaderMap), ProviderError>;
 }
 
 /// Returns whether a response is an event stream. Some servers answer whole although a stream was asked for.

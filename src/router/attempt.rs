@@ -7,13 +7,17 @@ use tokio::time::{Instant, timeout_at};
 
 use super::generate::{Event, Opened, Times};
 use super::{Router, Step};
-use crate::chat::{self, Assembly, ChatRequest, ChatResponse, Delta};
-use crate::providers::{ProviderError, ProviderErrorKind, StreamDecoder, is_event_stream};
-use crate::transport::{BODY_BYTES_MAX, Body, CallLimits, Incoming};
+use crate::chat::{self, Assembly, ChatRequest, ChatResponse, Delta, FinishReason};
+use crate::providers::{
+    ProviderError, ProviderErrorKind, StreamDecoder, failed, is_event_stream, refused,
+};
+use crate::transport::{BODY_BYTES_MAX, Body, CallLimits, Incoming, Outgoing};
 
 /// How one call ended.
 pub(super) enum Ended {
     Answered(ChatResponse),
+    /// Nothing was sent: the upstream's format has no words for the request.
+    Unsendable(ProviderError),
     /// Nothing was handed on: somebody else may be asked.
     Failed(ProviderError),
     /// Pieces were handed on before it broke.
@@ -36,7 +40,8 @@ const GRACE: Duration = Duration::from_secs(2);
 const ERROR_BYTES_MAX: usize = 64 << 10;
 
 impl Attempt<'_> {
-    /// Makes the call and notes it among `attempts`, before the first event where it succeeds.
+    /// Makes the call and notes it among `attempts`, before the first event where it succeeds. What the upstream's
+    /// format cannot express is not sent, and so is no attempt.
     pub async fn run(
         &self,
         attempts: &mut Vec<chat::Attempt>,
@@ -61,12 +66,18 @@ impl Attempt<'_> {
         attempts: &mut Vec<chat::Attempt>,
         sink: &mut (impl FnMut(Event) + Send),
     ) -> Ended {
+        let Step { upstream, model, .. } = self.step;
+        let outgoing = match upstream.provider.prepare(self.request, model, streams) {
+            Ok(outgoing) => outgoing,
+            Err(error) => return Ended::Unsendable(error),
+        };
         let began = Instant::now();
         let mut progress = Progress { attempt: self, began, sink, attempts, opened: false };
-        let ended = progress.call(streams).await;
+        let ended = progress.call(outgoing, streams).await;
         let outcome = match &ended {
+            Ended::Answered(answer) if is_refusal(answer) => ProviderErrorKind::Refusal.name(),
             Ended::Answered(_) => "ok",
-            Ended::Failed(error) | Ended::Broken(error) => error.kind.name(),
+            Ended::Failed(error) | Ended::Broken(error) | Ended::Unsendable(error) => error.kind.name(),
         };
         let (telemetry, upstream) = (&self.router.telemetry, &self.step.upstream.name);
         let model = self.step.model_label();
@@ -96,6 +107,14 @@ impl Ended {
     }
 }
 
+/// Returns whether the model or its vendor would not answer, in an answer.
+fn is_refusal(answer: &ChatResponse) -> bool {
+    answer.choices.iter().any(|choice| {
+        matches!(choice.finish, Some(FinishReason::Refusal | FinishReason::ContentFilter))
+            || choice.refusal().is_some_and(|words| !words.is_empty())
+    })
+}
+
 /// Recognises the one complaint that is mended by asking for a whole answer.
 fn says_it_cannot_stream(error: &ProviderError) -> bool {
     let is_refusal = matches!(error.kind, ProviderErrorKind::Capability | ProviderErrorKind::BadRequest);
@@ -113,8 +132,8 @@ struct Progress<'a, S> {
 }
 
 impl<S: FnMut(Event) + Send> Progress<'_, S> {
-    async fn call(&mut self, streams: bool) -> Ended {
-        let result = if streams { self.stream().await } else { self.whole().await };
+    async fn call(&mut self, outgoing: Outgoing, streams: bool) -> Ended {
+        let result = if streams { self.stream(outgoing).await } else { self.whole(outgoing).await };
         match result {
             Ok(answer) => Ended::Answered(answer),
             Err(error) if self.opened => Ended::Broken(error),
@@ -122,12 +141,10 @@ impl<S: FnMut(Event) + Send> Progress<'_, S> {
         }
     }
 
-    async fn send(&self, streams: bool, first_byte: Instant) -> Result<Incoming, ProviderError> {
-        let Attempt { router, step, request, times } = self.attempt;
-        let upstream = &step.upstream;
-        let outgoing = upstream.provider.prepare(request, &step.model, streams)?;
+    async fn send(&self, outgoing: Outgoing, first_byte: Instant) -> Result<Incoming, ProviderError> {
+        let Attempt { router, step, times, .. } = self.attempt;
         let limits = CallLimits {
-            connect_timeout: Duration::from_millis(upstream.timeouts.connect_ms),
+            connect_timeout: Duration::from_millis(step.upstream.timeouts.connect_ms),
             deadline: times.whole,
             body_bytes_max: BODY_BYTES_MAX,
         };
@@ -138,11 +155,11 @@ impl<S: FnMut(Event) + Send> Progress<'_, S> {
         }
         let Incoming { status, headers, body } = response;
         let body = timeout_at(first_byte, read_at_most(body, ERROR_BYTES_MAX)).await.unwrap_or_default();
-        Err(upstream.provider.classify(status, &headers, &body))
+        Err(failed(status, &headers, &body))
     }
 
-    async fn whole(&mut self) -> Result<ChatResponse, ProviderError> {
-        let response = self.send(false, self.whole_deadline()).await?;
+    async fn whole(&mut self, outgoing: Outgoing) -> Result<ChatResponse, ProviderError> {
+        let response = self.send(outgoing, self.whole_deadline()).await?;
         self.read_whole(response.body).await
     }
 
@@ -154,30 +171,30 @@ impl<S: FnMut(Event) + Send> Progress<'_, S> {
     async fn read_whole(&mut self, body: Body) -> Result<ChatResponse, ProviderError> {
         let read = timeout_at(self.whole_deadline(), body.whole());
         let bytes = read.await.map_err(|_| ProviderError::timeout("answer"))??;
-        let answer = self.attempt.step.upstream.provider.decode(&bytes)?;
+        let answer = self.attempt.step.upstream.provider.format().decode(&bytes).map_err(refused)?;
         for delta in answer.deltas() {
             self.hand_on(delta, &answer.model);
         }
         Ok(answer)
     }
 
-    async fn stream(&mut self) -> Result<ChatResponse, ProviderError> {
+    async fn stream(&mut self, outgoing: Outgoing) -> Result<ChatResponse, ProviderError> {
         let Attempt { step, request, times, .. } = self.attempt;
-        let response = self.send(true, times.first_token).await?;
+        let response = self.send(outgoing, times.first_token).await?;
         if !is_event_stream(&response.headers) {
             // Some servers answer whole although a stream was asked for. The next time they are asked for that.
             step.upstream.learn_whole_only(&step.model);
             return self.read_whole(response.body).await;
         }
-        let mut decoder = step.upstream.provider.decode_stream(request.choices());
-        let mut incoming = Stream { body: response.body, last_token: None };
+        let decoder = StreamDecoder::new(step.upstream.provider.format(), request.choices());
+        let mut incoming = Stream { body: response.body, decoder, last_token: None };
         let mut assembly = Assembly::default();
         let mut model = step.model.clone();
         let mut held = Vec::new();
+        let mut deltas = Vec::new();
         loop {
-            let deltas = incoming.next(&mut decoder, self.attempt).await?;
-            let Some(deltas) = deltas else { break };
-            for delta in deltas {
+            let more = incoming.next(&mut deltas, self.attempt).await;
+            for delta in deltas.drain(..) {
                 if let Delta::Start { model: named, .. } = &delta {
                     model.clone_from(named);
                 }
@@ -191,7 +208,7 @@ impl<S: FnMut(Event) + Send> Progress<'_, S> {
                     held.push(delta);
                 }
             }
-            if decoder.is_done() {
+            if !more? {
                 break;
             }
         }
@@ -222,46 +239,44 @@ impl<S: FnMut(Event) + Send> Progress<'_, S> {
 /// The body of a streamed answer.
 struct Stream {
     body: Body,
+    decoder: StreamDecoder,
     /// When the last piece came; `None` before the first.
     last_token: Option<Instant>,
 }
 
 impl Stream {
-    /// Returns the next pieces; `None` at the end of a complete answer. Comments and pings are no pieces, and do not
-    /// stop the timers.
-    async fn next(
-        &mut self,
-        decoder: &mut StreamDecoder,
-        attempt: &Attempt<'_>,
-    ) -> Result<Option<Vec<Delta>>, ProviderError> {
+    /// Adds the next pieces, those that came before an error too, and returns whether there may be more. Comments and
+    /// pings are no pieces, and do not stop the timers.
+    async fn next(&mut self, deltas: &mut Vec<Delta>, attempt: &Attempt<'_>) -> Result<bool, ProviderError> {
         let timeouts = attempt.step.upstream.timeouts;
         loop {
             let (patience, phase) = match self.last_token {
                 None => (attempt.times.first_token, "first token"),
-                Some(last) if decoder.is_complete() => (last + GRACE, "end"),
+                Some(last) if self.decoder.is_complete() => (last + GRACE, "end"),
                 Some(last) => (last + Duration::from_millis(timeouts.idle_ms), "token"),
             };
             let patience = patience.min(attempt.times.whole);
             let chunk: Option<Bytes> = match timeout_at(patience, self.body.chunk()).await {
                 Ok(Ok(chunk)) => chunk,
                 // Every choice has ended, so nothing of the answer is missing.
-                Ok(Err(_)) | Err(_) if decoder.is_complete() => return Ok(None),
+                Ok(Err(_)) | Err(_) if self.decoder.is_complete() => return Ok(false),
                 Ok(Err(error)) => return Err(error.into()),
                 Err(_) => return Err(ProviderError::timeout(phase)),
             };
             let Some(chunk) = chunk else {
-                let rest = decoder.finish()?;
-                return Ok(Some(rest).filter(|rest| !rest.is_empty()));
+                self.decoder.finish(deltas)?;
+                return Ok(false);
             };
-            let deltas = decoder.feed(&chunk)?;
-            if !deltas.is_empty() {
-                if self.last_token.is_some() || deltas.iter().any(says_something) {
-                    self.last_token = Some(Instant::now());
-                }
-                return Ok(Some(deltas));
+            let fed = self.decoder.feed(&chunk, deltas);
+            if self.last_token.is_some() && !deltas.is_empty() || deltas.iter().any(says_something) {
+                self.last_token = Some(Instant::now());
             }
-            if decoder.is_done() {
-                return Ok(None);
+            fed?;
+            if self.decoder.is_done() {
+                return Ok(false);
+            }
+            if !deltas.is_empty() {
+                return Ok(true);
             }
         }
     }
@@ -271,11 +286,14 @@ impl Stream {
 /// comes, so that an upstream that dies or falls silent right after it can still be replaced.
 fn says_something(delta: &Delta) -> bool {
     match delta {
-        Delta::Start { .. } | Delta::Usage(_) => false,
-        Delta::Text { text, .. } | Delta::Refusal { text, .. } => !text.is_empty(),
-        Delta::ToolCall { .. } | Delta::Logprobs { .. } | Delta::Unknown { .. } | Delta::Finish { .. } => {
-            true
-        }
+        Delta::Start { .. } | Delta::Usage(_) | Delta::Break { .. } => false,
+        Delta::Text { text, .. } | Delta::Refusal { text, .. } | Delta::Reasoning { text, .. } => !text.is_empty(),
+        Delta::Citation { .. }
+        | Delta::ToolCall { .. }
+        | Delta::Part { .. }
+        | Delta::Logprobs { .. }
+        | Delta::Unknown { .. }
+        | Delta::Finish { .. } => true,
     }
 }
 

@@ -91,7 +91,7 @@ impl Router {
                         is_model_free,
                     }));
                 }
-                Ended::Failed(error) => error,
+                Ended::Failed(error) | Ended::Unsendable(error) => error,
             };
             retry_after = [retry_after, error.retry_after].into_iter().flatten().min();
             let is_over = Instant::now() >= times.first_token;

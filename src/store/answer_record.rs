@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::record::{ToolCallRecord, VERSION, present, tool_call_record};
+use super::part_record::{PartRecord, part_record};
+use super::record::{DialectRecord, VERSION, dialect_record, present};
 use crate::chat::{ChatResponse, Choice, FinishReason, Usage};
 
 #[derive(Serialize, Deserialize)]
@@ -15,6 +16,7 @@ pub(super) struct AnswerRecord {
     choices: Vec<ChoiceRecord>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     usage: Option<UsageRecord>,
+    dialect: DialectRecord,
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     unknown: Map<String, Value>,
     /// The entry's tags, here for reading back; the table `tags` is for finding entries by them.
@@ -25,7 +27,7 @@ pub(super) struct AnswerRecord {
 impl AnswerRecord {
     /// Writes an answer and its entry's tags.
     pub(super) fn new(answer: &ChatResponse, tags: &[String]) -> Self {
-        let ChatResponse { id, created, model, choices, usage, unknown } = answer.clone();
+        let ChatResponse { id, created, model, choices, usage, dialect, unknown } = answer.clone();
         Self {
             v: VERSION,
             id,
@@ -33,6 +35,7 @@ impl AnswerRecord {
             model,
             choices: choices.into_iter().map(choice_record).collect(),
             usage: usage.map(usage_record),
+            dialect: dialect_record(dialect),
             unknown,
             tags: tags.to_vec(),
         }
@@ -45,6 +48,7 @@ impl AnswerRecord {
             model: self.model,
             choices: self.choices.into_iter().map(ChoiceRecord::into_choice).collect(),
             usage: self.usage.map(UsageRecord::into_usage),
+            dialect: self.dialect.into_dialect(),
             unknown: self.unknown,
         };
         (answer, self.tags)
@@ -54,12 +58,7 @@ impl AnswerRecord {
 #[derive(Serialize, Deserialize)]
 struct ChoiceRecord {
     index: u32,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    text: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    refusal: Option<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    tool_calls: Vec<ToolCallRecord>,
+    content: Vec<PartRecord>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     finish: Option<FinishRecord>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
@@ -69,12 +68,10 @@ struct ChoiceRecord {
 }
 
 fn choice_record(choice: Choice) -> ChoiceRecord {
-    let Choice { index, text, refusal, tool_calls, finish, logprobs, unknown } = choice;
+    let Choice { index, content, finish, logprobs, unknown } = choice;
     ChoiceRecord {
         index,
-        text,
-        refusal,
-        tool_calls: tool_calls.iter().map(tool_call_record).collect(),
+        content: content.into_iter().map(part_record).collect(),
         finish: finish.map(finish_record),
         logprobs,
         unknown,
@@ -85,9 +82,7 @@ impl ChoiceRecord {
     fn into_choice(self) -> Choice {
         Choice {
             index: self.index,
-            text: self.text,
-            refusal: self.refusal,
-            tool_calls: self.tool_calls.into_iter().map(ToolCallRecord::into_tool_call).collect(),
+            content: self.content.into_iter().map(PartRecord::into_part).collect(),
             finish: self.finish.map(FinishRecord::into_finish),
             logprobs: self.logprobs,
             unknown: self.unknown,
@@ -99,18 +94,22 @@ impl ChoiceRecord {
 #[serde(rename_all = "snake_case")]
 enum FinishRecord {
     Stop,
+    StopText(String),
     Length,
     ToolCalls,
     ContentFilter,
+    Refusal,
     Other(String),
 }
 
 fn finish_record(reason: FinishReason) -> FinishRecord {
     match reason {
         FinishReason::Stop => FinishRecord::Stop,
+        FinishReason::StopText(text) => FinishRecord::StopText(text),
         FinishReason::Length => FinishRecord::Length,
         FinishReason::ToolCalls => FinishRecord::ToolCalls,
         FinishReason::ContentFilter => FinishRecord::ContentFilter,
+        FinishReason::Refusal => FinishRecord::Refusal,
         FinishReason::Other(word) => FinishRecord::Other(word),
     }
 }
@@ -119,9 +118,11 @@ impl FinishRecord {
     fn into_finish(self) -> FinishReason {
         match self {
             Self::Stop => FinishReason::Stop,
+            Self::StopText(text) => FinishReason::StopText(text),
             Self::Length => FinishReason::Length,
             Self::ToolCalls => FinishReason::ToolCalls,
             Self::ContentFilter => FinishReason::ContentFilter,
+            Self::Refusal => FinishReason::Refusal,
             Self::Other(word) => FinishReason::Other(word),
         }
     }
@@ -131,13 +132,36 @@ impl FinishRecord {
 struct UsageRecord {
     prompt_tokens: u64,
     completion_tokens: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cached_tokens: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cache_write_tokens: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reasoning_tokens: Option<u64>,
+    is_estimated: bool,
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     unknown: Map<String, Value>,
 }
 
 fn usage_record(usage: Usage) -> UsageRecord {
-    let Usage { prompt_tokens, completion_tokens, unknown } = usage;
-    UsageRecord { prompt_tokens, completion_tokens, unknown }
+    let Usage {
+        prompt_tokens,
+        completion_tokens,
+        cached_tokens,
+        cache_write_tokens,
+        reasoning_tokens,
+        is_estimated,
+        unknown,
+    } = usage;
+    UsageRecord {
+        prompt_tokens,
+        completion_tokens,
+        cached_tokens,
+        cache_write_tokens,
+        reasoning_tokens,
+        is_estimated,
+        unknown,
+    }
 }
 
 impl UsageRecord {
@@ -145,6 +169,10 @@ impl UsageRecord {
         Usage {
             prompt_tokens: self.prompt_tokens,
             completion_tokens: self.completion_tokens,
+            cached_tokens: self.cached_tokens,
+            cache_write_tokens: self.cache_write_tokens,
+            reasoning_tokens: self.reasoning_tokens,
+            is_estimated: self.is_estimated,
             unknown: self.unknown,
         }
     }

@@ -87,7 +87,7 @@ impl EncodedEntry {
             + self.vector.as_ref().map_or(0, StoredVector::size);
         // The first entry of a context carries its bytes, the others share it for nothing.
         let freed = own + if is_new_context { self.context.len() } else { 0 };
-        let gain = gain(self.entry.cost_usd, completion_tokens, self.entry.answer.text(), freed);
+        let gain = gain(self.entry.cost_usd, completion_tokens, &self.entry.answer.text(), freed);
         let statement = sql(
             "INSERT INTO entries (key, owner, tenant, namespace, end_user, model, provider, answer_model, \
              created_at, expires_at, output_limit, completion_tokens, cost_usd, semantic_key, hits, last_hit, size, \

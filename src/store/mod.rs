@@ -13,6 +13,7 @@ mod feedback;
 mod known;
 mod lock;
 mod open;
+mod part_record;
 mod record;
 mod request_record;
 mod selection;

@@ -10,10 +10,10 @@ use serde_json::Value;
 use super::StoreError;
 use super::answer_record::AnswerRecord;
 use super::request_record::RequestRecord;
-use crate::chat::{ChatRequest, ChatResponse, Message, Role, ToolCall};
+use crate::chat::{ChatRequest, ChatResponse, Dialect, Message, Role};
 
 /// The version of the form below.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// A request as it lies in the store: what many share, and the last prompt, which is nearly always another.
 #[derive(Debug)]
@@ -67,20 +67,31 @@ pub(super) fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opti
 }
 
 #[derive(Serialize, Deserialize)]
-pub(super) struct ToolCallRecord {
-    id: String,
-    name: String,
-    arguments: String,
+#[serde(rename_all = "snake_case")]
+pub(super) enum DialectRecord {
+    Native,
+    Openai,
+    Responses,
+    Anthropic,
 }
 
-pub(super) fn tool_call_record(call: &ToolCall) -> ToolCallRecord {
-    let ToolCall { id, name, arguments } = call.clone();
-    ToolCallRecord { id, name, arguments }
+pub(super) fn dialect_record(dialect: Dialect) -> DialectRecord {
+    match dialect {
+        Dialect::Native => DialectRecord::Native,
+        Dialect::OpenAi => DialectRecord::Openai,
+        Dialect::Responses => DialectRecord::Responses,
+        Dialect::Anthropic => DialectRecord::Anthropic,
+    }
 }
 
-impl ToolCallRecord {
-    pub(super) fn into_tool_call(self) -> ToolCall {
-        ToolCall { id: self.id, name: self.name, arguments: self.arguments }
+impl DialectRecord {
+    pub(super) fn into_dialect(self) -> Dialect {
+        match self {
+            Self::Native => Dialect::Native,
+            Self::Openai => Dialect::OpenAi,
+            Self::Responses => Dialect::Responses,
+            Self::Anthropic => Dialect::Anthropic,
+        }
     }
 }
 
@@ -92,9 +103,9 @@ mod tests {
     use serde_json::{Map, Number};
 
     use super::*;
+    use crate::chat::any_part;
     use crate::chat::{
-        Choice, Dialect, FinishReason, LimitSpelling, OutputFormat, OutputLimit, Part, Sampling, Tool,
-        ToolChoice, Usage,
+        Choice, FinishReason, JsonSchema, LimitSpelling, OutputFormat, OutputLimit, Sampling, Tool, ToolChoice, Usage,
     };
 
     fn json() -> impl Strategy<Value = Value> {
@@ -119,10 +130,6 @@ mod tests {
         vec((any::<String>(), json()), 0..3).prop_map(|fields| fields.into_iter().collect())
     }
 
-    fn tool_call() -> impl Strategy<Value = ToolCall> {
-        any::<(String, String, String)>().prop_map(|(id, name, arguments)| ToolCall { id, name, arguments })
-    }
-
     fn message() -> impl Strategy<Value = Message> {
         let role = prop_oneof![
             Just(Role::System),
@@ -131,21 +138,20 @@ mod tests {
             Just(Role::Assistant),
             Just(Role::Tool)
         ];
-        let part = prop_oneof![any::<String>().prop_map(Part::Text), fields().prop_map(Part::Other)];
         let full = (
             role.clone(),
-            vec(part, 0..3),
+            vec(any_part(), 0..3),
             any::<Option<String>>(),
-            vec(tool_call(), 0..2),
             any::<Option<String>>(),
+            any::<bool>(),
             fields(),
         )
-            .prop_map(|(role, content, name, tool_calls, tool_call_id, unknown)| Message {
+            .prop_map(|(role, content, name, tool_call_id, is_error, unknown)| Message {
                 role,
                 content,
                 name,
-                tool_calls,
                 tool_call_id,
+                is_error,
                 unknown,
             });
         prop_oneof![full, (role, any::<String>()).prop_map(|(role, text)| Message::text(role, text))]
@@ -176,7 +182,11 @@ mod tests {
         prop_oneof![
             Just(OutputFormat::Text),
             Just(OutputFormat::JsonObject),
-            json().prop_map(OutputFormat::JsonSchema),
+            (any::<[Option<String>; 2]>(), of(json()), any::<Option<bool>>()).prop_map(
+                |([name, description], schema, strict)| {
+                    OutputFormat::JsonSchema(JsonSchema { name, description, schema, strict })
+                }
+            ),
             json().prop_map(OutputFormat::Other),
         ]
     }
@@ -186,16 +196,17 @@ mod tests {
             any::<[Option<f64>; 4]>(),
             any::<Option<i64>>(),
             any::<Vec<String>>(),
-            any::<[Option<u32>; 2]>(),
+            any::<[Option<u32>; 3]>(),
             of(json()),
             any::<[Option<String>; 2]>(),
         )
             .prop_map(
-                |(numbers, seed, stop, [n, logprobs], logit_bias, [reasoning_effort, verbosity])| {
+                |(numbers, seed, stop, [n, logprobs, top_k], logit_bias, [reasoning_effort, verbosity])| {
                     let [temperature, top_p, presence_penalty, frequency_penalty] = numbers;
                     Sampling {
                         temperature,
                         top_p,
+                        top_k,
                         presence_penalty,
                         frequency_penalty,
                         seed,
@@ -215,15 +226,23 @@ mod tests {
         (any::<u32>(), spelling).prop_map(|(tokens, spelling)| OutputLimit { tokens, spelling })
     }
 
+    fn dialect() -> impl Strategy<Value = Dialect> {
+        prop_oneof![
+            Just(Dialect::Native),
+            Just(Dialect::OpenAi),
+            Just(Dialect::Responses),
+            Just(Dialect::Anthropic)
+        ]
+    }
+
     fn request() -> impl Strategy<Value = ChatRequest> {
         let what = (vec(message(), 1..4), vec(tool(), 0..3), of(tool_choice()), output_format(), sampling());
-        let how =
-            (of(limit()), prop_oneof![Just(Dialect::Native), Just(Dialect::OpenAi)], fields(), fields());
+        let how = (of(limit()), dialect(), any::<Vec<String>>(), fields(), fields());
         let who = any::<(Option<String>, Option<bool>, Option<String>)>();
         (what, how, who).prop_map(
             |(
                 (messages, tools, tool_choice, output_format, sampling),
-                (limit, dialect, unknown, carried),
+                (limit, dialect, betas, unknown, carried),
                 (model, parallel_tool_calls, end_user),
             )| ChatRequest {
                 model,
@@ -235,6 +254,7 @@ mod tests {
                 sampling,
                 limit,
                 dialect,
+                betas,
                 unknown,
                 carried,
                 end_user,
@@ -248,34 +268,40 @@ mod tests {
             Just(FinishReason::Length),
             Just(FinishReason::ToolCalls),
             Just(FinishReason::ContentFilter),
+            Just(FinishReason::Refusal),
+            any::<String>().prop_map(FinishReason::StopText),
             any::<String>().prop_map(FinishReason::Other),
         ];
-        (any::<u32>(), any::<[Option<String>; 2]>(), vec(tool_call(), 0..3), of(finish), of(json()), fields())
-            .prop_map(|(index, [text, refusal], tool_calls, finish, logprobs, unknown)| Choice {
-                index,
-                text,
-                refusal,
-                tool_calls,
-                finish,
-                logprobs,
-                unknown,
-            })
+        (any::<u32>(), vec(any_part(), 0..4), of(finish), of(json()), fields()).prop_map(
+            |(index, content, finish, logprobs, unknown)| Choice { index, content, finish, logprobs, unknown },
+        )
     }
 
     fn answer() -> impl Strategy<Value = ChatResponse> {
-        let usage =
-            (any::<[u64; 2]>(), fields()).prop_map(|([prompt_tokens, completion_tokens], unknown)| Usage {
+        let usage = (any::<[u64; 2]>(), any::<[Option<u64>; 3]>(), any::<bool>(), fields()).prop_map(
+            |(
+                [prompt_tokens, completion_tokens],
+                [cached_tokens, cache_write_tokens, reasoning_tokens],
+                is_estimated,
+                unknown,
+            )| Usage {
                 prompt_tokens,
                 completion_tokens,
+                cached_tokens,
+                cache_write_tokens,
+                reasoning_tokens,
+                is_estimated,
                 unknown,
-            });
-        (any::<(String, i64, String)>(), vec(choice(), 0..3), of(usage), fields()).prop_map(
-            |((id, created, model), choices, usage, unknown)| ChatResponse {
+            },
+        );
+        (any::<(String, i64, String)>(), vec(choice(), 0..3), of(usage), dialect(), fields()).prop_map(
+            |((id, created, model), choices, usage, dialect, unknown)| ChatResponse {
                 id,
                 created,
                 model,
                 choices,
                 usage,
+                dialect,
                 unknown,
             },
         )
@@ -308,7 +334,7 @@ mod tests {
     #[test]
     fn a_form_of_another_version_is_not_read() {
         let split = write_request(&ChatRequest::from_prompt("q")).unwrap();
-        let newer = String::from_utf8(split.context).unwrap().replacen("\"v\":1", "\"v\":2", 1);
+        let newer = String::from_utf8(split.context).unwrap().replacen("\"v\":2", "\"v\":3", 1);
         assert_eq!(read_request(newer.as_bytes(), split.prompt), None);
     }
 }

@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::record::{ToolCallRecord, VERSION, present, tool_call_record};
+use super::part_record::{PartRecord, part_record};
+use super::record::{DialectRecord, VERSION, dialect_record, present};
 use crate::chat::{
-    ChatRequest, Dialect, LimitSpelling, Message, OutputFormat, OutputLimit, Part, Role, Sampling, Tool,
-    ToolChoice,
+    ChatRequest, JsonSchema, LimitSpelling, Message, OutputFormat, OutputLimit, Role, Sampling, Tool, ToolChoice,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -26,6 +26,8 @@ pub(super) struct RequestRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     limit: Option<LimitRecord>,
     dialect: DialectRecord,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    betas: Vec<String>,
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     unknown: Map<String, Value>,
     #[serde(default, skip_serializing_if = "Map::is_empty")]
@@ -47,6 +49,7 @@ impl RequestRecord {
             sampling,
             limit,
             dialect,
+            betas,
             unknown,
             carried,
             end_user,
@@ -61,10 +64,8 @@ impl RequestRecord {
             output_format: output_format_record(output_format),
             sampling: sampling_record(sampling),
             limit: limit.map(limit_record),
-            dialect: match dialect {
-                Dialect::Native => DialectRecord::Native,
-                Dialect::OpenAi => DialectRecord::Openai,
-            },
+            dialect: dialect_record(*dialect),
+            betas: betas.clone(),
             unknown: unknown.clone(),
             carried: carried.clone(),
             end_user: end_user.clone(),
@@ -81,10 +82,8 @@ impl RequestRecord {
             output_format: self.output_format.into_output_format(),
             sampling: self.sampling.into_sampling(),
             limit: self.limit.map(LimitRecord::into_limit),
-            dialect: match self.dialect {
-                DialectRecord::Native => Dialect::Native,
-                DialectRecord::Openai => Dialect::OpenAi,
-            },
+            dialect: self.dialect.into_dialect(),
+            betas: self.betas,
             unknown: self.unknown,
             carried: self.carried,
             end_user: self.end_user,
@@ -93,22 +92,15 @@ impl RequestRecord {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum DialectRecord {
-    Native,
-    Openai,
-}
-
-#[derive(Serialize, Deserialize)]
 struct MessageRecord {
     role: RoleRecord,
     content: Vec<PartRecord>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     name: Option<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    tool_calls: Vec<ToolCallRecord>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tool_call_id: Option<String>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    is_error: bool,
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     unknown: Map<String, Value>,
 }
@@ -123,15 +115,13 @@ enum RoleRecord {
     Tool,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum PartRecord {
-    Text(String),
-    Other(Map<String, Value>),
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(yes: &bool) -> bool {
+    !yes
 }
 
 fn message_record(message: &Message) -> MessageRecord {
-    let Message { role, content, name, tool_calls, tool_call_id, unknown } = message;
+    let Message { role, content, name, tool_call_id, is_error, unknown } = message;
     MessageRecord {
         role: match role {
             Role::System => RoleRecord::System,
@@ -140,16 +130,10 @@ fn message_record(message: &Message) -> MessageRecord {
             Role::Assistant => RoleRecord::Assistant,
             Role::Tool => RoleRecord::Tool,
         },
-        content: content
-            .iter()
-            .map(|part| match part {
-                Part::Text(text) => PartRecord::Text(text.clone()),
-                Part::Other(fields) => PartRecord::Other(fields.clone()),
-            })
-            .collect(),
+        content: content.iter().cloned().map(part_record).collect(),
         name: name.clone(),
-        tool_calls: tool_calls.iter().map(tool_call_record).collect(),
         tool_call_id: tool_call_id.clone(),
+        is_error: *is_error,
         unknown: unknown.clone(),
     }
 }
@@ -164,17 +148,10 @@ impl MessageRecord {
                 RoleRecord::Assistant => Role::Assistant,
                 RoleRecord::Tool => Role::Tool,
             },
-            content: self
-                .content
-                .into_iter()
-                .map(|part| match part {
-                    PartRecord::Text(text) => Part::Text(text),
-                    PartRecord::Other(fields) => Part::Other(fields),
-                })
-                .collect(),
+            content: self.content.into_iter().map(PartRecord::into_part).collect(),
             name: self.name,
-            tool_calls: self.tool_calls.into_iter().map(ToolCallRecord::into_tool_call).collect(),
             tool_call_id: self.tool_call_id,
+            is_error: self.is_error,
             unknown: self.unknown,
         }
     }
@@ -252,7 +229,16 @@ impl ToolChoiceRecord {
 enum OutputFormatRecord {
     Text,
     JsonObject,
-    JsonSchema(Value),
+    JsonSchema {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        description: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+        schema: Option<Value>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        strict: Option<bool>,
+    },
     Other(Value),
 }
 
@@ -260,7 +246,9 @@ fn output_format_record(format: &OutputFormat) -> OutputFormatRecord {
     match format.clone() {
         OutputFormat::Text => OutputFormatRecord::Text,
         OutputFormat::JsonObject => OutputFormatRecord::JsonObject,
-        OutputFormat::JsonSchema(schema) => OutputFormatRecord::JsonSchema(schema),
+        OutputFormat::JsonSchema(JsonSchema { name, description, schema, strict }) => {
+            OutputFormatRecord::JsonSchema { name, description, schema, strict }
+        }
         OutputFormat::Other(value) => OutputFormatRecord::Other(value),
     }
 }
@@ -270,7 +258,9 @@ impl OutputFormatRecord {
         match self {
             Self::Text => OutputFormat::Text,
             Self::JsonObject => OutputFormat::JsonObject,
-            Self::JsonSchema(schema) => OutputFormat::JsonSchema(schema),
+            Self::JsonSchema { name, description, schema, strict } => {
+                OutputFormat::JsonSchema(JsonSchema { name, description, schema, strict })
+            }
             Self::Other(value) => OutputFormat::Other(value),
         }
     }
@@ -282,6 +272,8 @@ struct SamplingRecord {
     temperature: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     top_p: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    top_k: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     presence_penalty: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -306,6 +298,7 @@ fn sampling_record(sampling: &Sampling) -> SamplingRecord {
     let Sampling {
         temperature,
         top_p,
+        top_k,
         presence_penalty,
         frequency_penalty,
         seed,
@@ -319,6 +312,7 @@ fn sampling_record(sampling: &Sampling) -> SamplingRecord {
     SamplingRecord {
         temperature,
         top_p,
+        top_k,
         presence_penalty,
         frequency_penalty,
         seed,
@@ -336,6 +330,7 @@ impl SamplingRecord {
         Sampling {
             temperature: self.temperature,
             top_p: self.top_p,
+            top_k: self.top_k,
             presence_penalty: self.presence_penalty,
             frequency_penalty: self.frequency_penalty,
             seed: self.seed,

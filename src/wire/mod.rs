@@ -4,8 +4,13 @@
 //! sent is judged strictly here and nowhere else; what an upstream sent is read leniently, since every vendor's
 //! server bends its own format.
 
+pub mod anthropic;
 pub mod controls;
+mod data_url;
+mod failure;
 mod fields;
+mod foreign;
+pub mod gemini;
 #[cfg(test)]
 mod golden;
 pub mod json;
@@ -15,11 +20,18 @@ mod openai_message;
 mod openai_request;
 mod openai_response;
 mod openai_stream;
+mod openai_usage;
+mod reader;
+pub mod responses;
 pub mod sse;
+
+use serde_json::{Map, Value};
 
 use crate::chat::ChatRequest;
 pub use controls::BodyControls;
+pub use failure::{AnswerError, ErrorBody, Inexpressible};
 pub use json::JsonError;
+pub use reader::{AnswerReader, Format};
 
 /// The most messages a request may have.
 pub const MESSAGES_MAX: usize = 2_048;
@@ -35,11 +47,13 @@ pub struct Asked {
 }
 
 /// How the answer is to be delivered. Not part of the request: one entry serves every way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Delivery {
     pub stream: bool,
     /// Whether a stream is to end with the usage.
     pub include_usage: bool,
+    /// Fields of the request that the answer repeats, where the dialect does so (OpenAI Responses).
+    pub echo: Map<String, Value>,
 }
 
 /// What is wrong with a caller's body.
@@ -70,6 +84,8 @@ impl WireError {
 /// An error as a client sees it; each dialect has its own shape for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ErrorShape<'a> {
+    /// The status of the response, or the one it would have had, had its headers not been sent already.
+    pub status: u16,
     pub message: &'a str,
     /// The class of the error, such as `invalid_request_error`.
     pub kind: &'a str,

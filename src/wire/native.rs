@@ -5,9 +5,10 @@ use serde_json::Value;
 
 use super::fields::Path;
 use super::openai_message::read_messages;
-use super::openai_response::{OutUsage, WRITES, write_error};
+use super::openai_response::{WRITES, write_error};
+use super::openai_usage::OutUsage;
 use super::{Asked, BodyControls, Delivery, ErrorShape, WireError, json, sse};
-use crate::chat::{ChatRequest, Dialect, LimitSpelling, Message, OutputLimit, Part, Role, Usage};
+use crate::chat::{ChatRequest, Dialect, LimitSpelling, Message, OutputLimit, Role, Usage};
 
 /// The output limit of a request that names none.
 const MAX_TOKENS: u32 = 1_000;
@@ -69,14 +70,14 @@ fn read_plain_messages(value: Value, at: &Path<'_>) -> Result<Vec<Message>, Wire
     let messages = read_messages(value, at)?;
     for (index, message) in messages.iter().enumerate() {
         let at = at.item(index);
-        let Message { role, content, name, tool_calls, tool_call_id, unknown } = message;
+        let Message { role, content, name, tool_call_id, is_error: _, unknown } = message;
         let known = "is not taken here; `role` and `content` are. /v1/chat/completions takes more";
         if *role == Role::Tool {
             return Err(at.field("role").error("must be one of `system`, `developer`, `user`, `assistant`"));
         }
         for (field, is_given) in [
             ("name", name.is_some()),
-            ("tool_calls", !tool_calls.is_empty()),
+            ("tool_calls", message.tool_calls().next().is_some()),
             ("tool_call_id", tool_call_id.is_some()),
         ] {
             if is_given {
@@ -86,7 +87,7 @@ fn read_plain_messages(value: Value, at: &Path<'_>) -> Result<Vec<Message>, Wire
         if let Some(field) = unknown.keys().next() {
             return Err(at.field(field).error(known));
         }
-        if let Some(part) = content.iter().position(|part| matches!(part, Part::Other(_))) {
+        if let Some(part) = content.iter().position(|part| part.text().is_none()) {
             return Err(at
                 .field("content")
                 .item(part)
@@ -133,7 +134,7 @@ pub struct NativeCache {
 }
 
 fn usage_json<S: serde::Serializer>(usage: &Option<Usage>, serializer: S) -> Result<S::Ok, S::Error> {
-    usage.as_ref().map(OutUsage).serialize(serializer)
+    usage.as_ref().map(|usage| OutUsage { usage, with_unknown: false }).serialize(serializer)
 }
 
 /// Writes a whole answer.

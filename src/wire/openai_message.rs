@@ -5,8 +5,11 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::fields::Path;
-use super::{MESSAGES_MAX, WireError};
-use crate::chat::{Dialect, Message, Part, Role, Tool, ToolCall, ToolChoice};
+use super::{MESSAGES_MAX, WireError, data_url};
+use crate::chat::{Image, Message, Part, Reasoning, Role, Tool, ToolCall, ToolChoice};
+
+/// The field in which DeepSeek, vLLM, SGLang and others put what the model thought.
+pub(super) const REASONING: &str = "reasoning_content";
 
 /// The mark by which some vendors are told what to keep in their prompt cache. It changes what a call costs and never
 /// what it answers, and the domain has no place for it inside a message: it is dropped there, and carried where it
@@ -31,10 +34,11 @@ fn read_message(value: Value, at: &Path<'_>) -> Result<Message, WireError> {
         role: Role::User,
         content: Vec::new(),
         name: None,
-        tool_calls: Vec::new(),
         tool_call_id: None,
+        is_error: false,
         unknown: Map::new(),
     };
+    let (mut thought, mut refusal, mut calls) = (None, None, Vec::new());
     for (field, value) in at.object(value)? {
         let at = at.field(&field);
         match field.as_str() {
@@ -44,27 +48,29 @@ fn read_message(value: Value, at: &Path<'_>) -> Result<Message, WireError> {
             "name" => message.name = Some(at.text(value)?),
             "tool_call_id" => message.tool_call_id = Some(at.text(value)?),
             "tool_calls" => match read_tool_calls(value, &at)? {
-                Ok(calls) => message.tool_calls = calls,
+                Ok(plain) => calls = plain,
                 Err(value) => drop(message.unknown.insert(field, value)),
             },
+            REASONING => thought = Some(at.text(value)?),
+            "refusal" => refusal = Some(at.text(value)?),
             CACHE_MARK => {}
             _ => drop(message.unknown.insert(field, value)),
         }
     }
+    let thought = thought.map(|text| Part::Reasoning(Reasoning { text, signature: None }));
+    message.content.splice(0..0, thought);
+    message.content.extend(refusal.map(Part::Refusal));
+    message.content.extend(calls.into_iter().map(Part::ToolCall));
     message.role = role.ok_or_else(|| at.field("role").error("is missing"))?;
-    let says_nothing = message.content.is_empty();
-    if says_nothing && (message.role != Role::Assistant || is_empty(&message)) {
+    // An assistant's turn may be a field that we do not know (`audio`, `function_call`).
+    let is_foreign = message.role == Role::Assistant && !message.unknown.is_empty();
+    if message.content.is_empty() && !is_foreign {
         return Err(at.field("content").error("is missing or empty"));
     }
     if message.role == Role::Tool && message.tool_call_id.is_none() {
         return Err(at.field("tool_call_id").error("is missing"));
     }
     Ok(message)
-}
-
-/// An assistant's turn may be calls alone, or a field we do not know (`refusal`, `audio`, `function_call`).
-fn is_empty(message: &Message) -> bool {
-    message.tool_calls.is_empty() && message.unknown.is_empty()
 }
 
 fn read_role(value: Value, at: &Path<'_>) -> Result<Role, WireError> {
@@ -88,7 +94,7 @@ fn read_part(value: Value, at: &Path<'_>) -> Result<Part, WireError> {
     fields.remove(CACHE_MARK);
     match fields.get("type") {
         Some(Value::String(kind)) if kind == "text" => {}
-        Some(Value::String(_)) => return Ok(Part::Other(fields)),
+        Some(Value::String(_)) => return Ok(plain_part(&fields).unwrap_or(Part::Other(fields))),
         _ => return Err(at.field("type").error("must be a string")),
     }
     match fields.get_mut("text") {
@@ -101,6 +107,28 @@ fn read_part(value: Value, at: &Path<'_>) -> Result<Part, WireError> {
             Ok(Part::Other(fields))
         }
         _ => Err(at.field("text").error("must be a string")),
+    }
+}
+
+/// Returns a picture or a refusal that has nothing about it that we do not know.
+fn plain_part(fields: &Map<String, Value>) -> Option<Part> {
+    if fields.len() != 2 {
+        return None;
+    }
+    match fields.get("type")?.as_str()? {
+        "refusal" => Some(Part::Refusal(fields.get("refusal")?.as_str()?.to_owned())),
+        "image_url" => {
+            let (mut source, mut detail) = (None, None);
+            for (field, value) in fields.get("image_url")?.as_object()? {
+                match (field.as_str(), value) {
+                    ("url", Value::String(url)) => source = Some(data_url::read(url)?),
+                    ("detail", Value::String(word)) => detail = Some(word.clone()),
+                    _ => return None,
+                }
+            }
+            Some(Part::Image(Image { source: source?, detail }))
+        }
+        _ => None,
     }
 }
 
@@ -136,10 +164,21 @@ fn plain_call(item: &Value) -> Option<ToolCall> {
                     }
                 }
             }
+            (EXTRA, extra) => call.signature = Some(google_signature(extra)?.to_owned()),
             _ => return None,
         }
     }
     Some(call)
+}
+
+/// Where Google's compatible endpoint puts its seal on a call.
+pub(super) const EXTRA: &str = "extra_content";
+
+/// Returns the seal, if nothing else stands beside it.
+pub(super) fn google_signature(extra: &Value) -> Option<&str> {
+    let only = |value: &'_ Value| value.as_object().is_some_and(|fields| fields.len() == 1);
+    let google = extra.get("google").filter(|google| only(extra) && only(google))?;
+    google.get("thought_signature")?.as_str()
 }
 
 /// Reads the field `tools`.
@@ -198,30 +237,30 @@ pub(super) fn read_tool_choice(value: Value, at: &Path<'_>) -> Result<ToolChoice
     }
 }
 
-/// A message on its way to an upstream. Fields that we do not know go only to those of the dialect they came in.
+/// A message on its way to an upstream.
 pub(super) struct OutMessage<'a> {
     pub(super) message: &'a Message,
-    pub(super) with_unknown: bool,
+    /// Whether the request came in this dialect: fields that we do not know, and thoughts of earlier turns, go to
+    /// nobody else.
+    pub(super) is_own: bool,
 }
 
-impl OutMessage<'_> {
-    pub(super) fn same_dialect(dialect: Dialect) -> bool {
-        match dialect {
-            Dialect::OpenAi => true,
-            Dialect::Native => false,
-        }
-    }
-}
+/// What a tool's text begins with where the tool failed: this dialect has no field for that.
+const TOOL_ERROR: &str = "Error: ";
 
 impl Serialize for OutMessage<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Message { role, content, name, tool_calls, tool_call_id, unknown } = self.message;
+        let Message { role, content, name, tool_call_id, is_error, unknown } = self.message;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("role", role.name())?;
-        match content.as_slice() {
-            [] => map.serialize_entry("content", &Value::Null)?,
-            [Part::Text(text)] => map.serialize_entry("content", text)?,
-            parts => map.serialize_entry("content", &OutParts(parts))?,
+        let mut said = content.iter().filter(|part| is_said(part));
+        match (said.next(), said.next()) {
+            (None, _) => map.serialize_entry("content", &Value::Null)?,
+            (Some(Part::Text(text) | Part::Cited { text, .. }), None) if *is_error => {
+                map.serialize_entry("content", &format_args!("{TOOL_ERROR}{text}"))?;
+            }
+            (Some(Part::Text(text) | Part::Cited { text, .. }), None) => map.serialize_entry("content", text)?,
+            _ => map.serialize_entry("content", &OutParts { parts: content, is_error: *is_error })?,
         }
         if let Some(name) = name {
             map.serialize_entry("name", name)?;
@@ -229,10 +268,14 @@ impl Serialize for OutMessage<'_> {
         if let Some(id) = tool_call_id {
             map.serialize_entry("tool_call_id", id)?;
         }
-        if !tool_calls.is_empty() {
-            map.serialize_entry("tool_calls", &OutCalls(tool_calls))?;
+        let calls = content.iter().filter_map(Part::tool_call);
+        if calls.clone().next().is_some() {
+            map.serialize_entry("tool_calls", &OutCalls(calls))?;
         }
-        if self.with_unknown {
+        if self.is_own {
+            if let Some(Part::Reasoning(Reasoning { text, .. })) = content.first() {
+                map.serialize_entry(REASONING, text)?;
+            }
             for (field, value) in unknown {
                 map.serialize_entry(field, value)?;
             }
@@ -241,20 +284,48 @@ impl Serialize for OutMessage<'_> {
     }
 }
 
-struct OutParts<'a>(&'a [Part]);
+/// Returns whether a part stands in the content; the others have fields of their own.
+fn is_said(part: &Part) -> bool {
+    match part {
+        Part::Text(_) | Part::Cited { .. } | Part::Image(_) | Part::Refusal(_) | Part::Other(_) => true,
+        Part::Reasoning(_) | Part::ToolCall(_) => false,
+    }
+}
+
+struct OutParts<'a> {
+    parts: &'a [Part],
+    is_error: bool,
+}
 
 impl Serialize for OutParts<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
-        struct Text<'a> {
-            r#type: &'static str,
-            text: &'a str,
+        #[serde(tag = "type", rename_all = "snake_case")]
+        enum OutPart<'a> {
+            Text { text: &'a str },
+            Refusal { refusal: &'a str },
+            ImageUrl { image_url: OutImage<'a> },
         }
-        let mut list = serializer.serialize_seq(Some(self.0.len()))?;
-        for part in self.0 {
+        #[derive(Serialize)]
+        struct OutImage<'a> {
+            url: std::borrow::Cow<'a, str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            detail: Option<&'a str>,
+        }
+        let mut list = serializer.serialize_seq(None)?;
+        if self.is_error {
+            list.serialize_element(&OutPart::Text { text: TOOL_ERROR })?;
+        }
+        for part in self.parts {
             match part {
-                Part::Text(text) => list.serialize_element(&Text { r#type: "text", text })?,
+                Part::Text(text) | Part::Cited { text, .. } => list.serialize_element(&OutPart::Text { text })?,
+                Part::Refusal(refusal) => list.serialize_element(&OutPart::Refusal { refusal })?,
+                Part::Image(Image { source, detail }) => {
+                    let image_url = OutImage { url: data_url::write(source), detail: detail.as_deref() };
+                    list.serialize_element(&OutPart::ImageUrl { image_url })?;
+                }
                 Part::Other(fields) => list.serialize_element(fields)?,
+                Part::Reasoning(_) | Part::ToolCall(_) => {}
             }
         }
         list.end()
@@ -262,27 +333,35 @@ impl Serialize for OutParts<'_> {
 }
 
 /// Calls of functions, in a request or an answer.
-pub(super) struct OutCalls<'a>(pub(super) &'a [ToolCall]);
+pub(super) struct OutCalls<I>(pub(super) I);
 
-impl Serialize for OutCalls<'_> {
+impl<'a, I: Iterator<Item = &'a ToolCall> + Clone> Serialize for OutCalls<I> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         struct Call<'a> {
             id: &'a str,
             r#type: &'static str,
             function: Function<'a>,
+            #[serde(rename = "extra_content", skip_serializing_if = "Option::is_none")]
+            extra: Option<Value>,
         }
         #[derive(Serialize)]
         struct Function<'a> {
             name: &'a str,
             arguments: &'a str,
         }
-        serializer.collect_seq(self.0.iter().map(|ToolCall { id, name, arguments }| Call {
+        serializer.collect_seq(self.0.clone().map(|ToolCall { id, name, arguments, signature }| Call {
             id,
             r#type: "function",
             function: Function { name, arguments },
+            extra: signature.as_deref().map(extra_content),
         }))
     }
+}
+
+/// Returns a call's seal as Google's compatible endpoint writes it.
+pub(super) fn extra_content(signature: &str) -> Value {
+    serde_json::json!({"google": {"thought_signature": signature}})
 }
 
 /// Tools on their way to an upstream.

@@ -2,14 +2,18 @@
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::fields::Path;
+use super::openai_response::WRITES;
 use super::openai_message::{
     CACHE_MARK, OutMessage, OutTools, read_messages, read_tool_choice, read_tools, tool_choice_json,
 };
-use super::{Asked, BodyControls, Delivery, WireError, json};
-use crate::chat::{ChatRequest, Dialect, LimitSpelling, OutputFormat, OutputLimit, Sampling};
+use super::foreign::refuse_foreign;
+use super::{Asked, BodyControls, Delivery, Inexpressible, WireError, json};
+use crate::chat::{
+    ChatRequest, Dialect, JsonSchema, LimitSpelling, OutputFormat, OutputLimit, Part, Role, Sampling,
+};
 
 /// The most answers that may be asked for at once, which is OpenAI's own limit.
 const CHOICES_MAX: u32 = 128;
@@ -45,6 +49,10 @@ pub fn parse_request(body: &[u8]) -> Result<Asked, WireError> {
             "response_format" => request.output_format = read_format(value, &at)?,
             "temperature" => sampling.temperature = Some(at.f64(value)?),
             "top_p" => sampling.top_p = Some(at.f64(value)?),
+            // OpenAI has no such field; most servers that speak its format do.
+            "top_k" if value.as_u64().is_some_and(|k| k <= u64::from(u32::MAX)) => {
+                sampling.top_k = value.as_u64().and_then(|k| u32::try_from(k).ok());
+            }
             "presence_penalty" => sampling.presence_penalty = Some(at.f64(value)?),
             "frequency_penalty" => sampling.frequency_penalty = Some(at.f64(value)?),
             "seed" => sampling.seed = Some(at.i64(value)?),
@@ -136,11 +144,33 @@ fn read_format(value: Value, at: &Path<'_>) -> Result<OutputFormat, WireError> {
         ("text", 1) => OutputFormat::Text,
         ("json_object", 1) => OutputFormat::JsonObject,
         ("json_schema", 2) => match fields.remove("json_schema") {
-            Some(schema @ Value::Object(_)) => OutputFormat::JsonSchema(schema),
+            Some(Value::Object(schema)) => match read_schema(schema) {
+                Ok(schema) => OutputFormat::JsonSchema(schema),
+                Err(schema) => {
+                    fields.insert("json_schema".to_owned(), Value::Object(schema));
+                    OutputFormat::Other(Value::Object(fields))
+                }
+            },
             _ => return Err(at.field("json_schema").error("must be an object")),
         },
         _ => OutputFormat::Other(Value::Object(fields)),
     })
+}
+
+/// Reads a schema and what belongs to it; gives the fields back where there is anything else among them.
+pub(super) fn read_schema(fields: Map<String, Value>) -> Result<JsonSchema, Map<String, Value>> {
+    let mut read = JsonSchema { name: None, description: None, schema: None, strict: None };
+    for (field, value) in &fields {
+        match (field.as_str(), value) {
+            ("name", Value::String(name)) => read.name = Some(name.clone()),
+            ("description", Value::String(text)) => read.description = Some(text.clone()),
+            ("schema", Value::Object(_)) => read.schema = Some(value.clone()),
+            ("strict", Value::Bool(yes)) => read.strict = Some(*yes),
+            ("description" | "strict", Value::Null) => {}
+            _ => return Err(fields),
+        }
+    }
+    Ok(read)
 }
 
 fn read_include_usage(value: Value, at: &Path<'_>) -> Result<bool, WireError> {
@@ -169,20 +199,52 @@ pub struct Encoding<'a> {
     pub model: &'a str,
     /// Whether it is to stream; the usage is then asked for too.
     pub stream: bool,
-    /// How the output limit of a native request is spelled; a request in OpenAI's own dialect keeps its spelling.
-    pub native_limit: LimitSpelling,
+    /// How the output limit is spelled; a request in this very dialect keeps its own spelling.
+    pub limit: LimitSpelling,
+    /// Whether it takes fields that OpenAI itself does not have, such as `top_k`.
+    pub is_extended: bool,
 }
 
 /// Writes a request for an upstream that speaks this dialect. Fields that we do not know, and those carried along, are
 /// left out where the request came in another one.
-pub fn encode_request(request: &ChatRequest, encoding: Encoding<'_>) -> Vec<u8> {
-    serde_json::to_vec(&OutRequest { request, encoding })
-        .expect("texts, finite numbers and maps with text keys always have a JSON form")
+///
+/// # Errors
+/// Names what the request asks for that this dialect cannot say.
+pub fn encode_request(request: &ChatRequest, encoding: Encoding<'_>) -> Result<Vec<u8>, Inexpressible> {
+    refuse_foreign(request, &[Dialect::OpenAi], "OpenAI's Chat Completions")?;
+    refuse_unspeakable(request, encoding)?;
+    let is_own = request.dialect == Dialect::OpenAi;
+    Ok(serde_json::to_vec(&OutRequest { request, encoding, is_own }).expect(WRITES))
+}
+
+/// Writes a request for a person to read: all of it, in this dialect's spelling, whatever dialect it came in.
+pub fn show_request(request: &ChatRequest, model: &str) -> Vec<u8> {
+    let encoding = Encoding { model, stream: false, limit: LimitSpelling::MaxTokens, is_extended: true };
+    serde_json::to_vec(&OutRequest { request, encoding, is_own: true }).expect(WRITES)
+}
+
+fn refuse_unspeakable(request: &ChatRequest, encoding: Encoding<'_>) -> Result<(), Inexpressible> {
+    if request.sampling.top_k.is_some() && !encoding.is_extended {
+        return Err(Inexpressible::new("top_k", "cannot be told to OpenAI; use `top_p` or leave it out"));
+    }
+    for (at, message) in request.messages.iter().enumerate() {
+        let part = message.content.iter().position(|part| matches!(part, Part::Image(_)));
+        // A request in the dialect itself goes on as its sender wrote it.
+        if let Some(part) = part.filter(|_| message.role != Role::User && request.dialect != Dialect::OpenAi) {
+            return Err(Inexpressible::new(
+                format!("messages[{at}].content[{part}]"),
+                "is a picture, which OpenAI's Chat Completions takes from the user alone",
+            ));
+        }
+    }
+    Ok(())
 }
 
 struct OutRequest<'a> {
     request: &'a ChatRequest,
     encoding: Encoding<'a>,
+    /// Whether fields that we do not know, and those carried along, are for this reader.
+    is_own: bool,
 }
 
 impl Serialize for OutRequest<'_> {
@@ -197,14 +259,14 @@ impl Serialize for OutRequest<'_> {
             sampling,
             limit,
             dialect,
+            betas: _, // Anthropic's.
             unknown,
             carried,
-            end_user: _, // Travels in the field it came in, which is carried.
+            end_user,
         } = self.request;
-        let Encoding { model, stream, native_limit } = self.encoding;
-        let with_unknown = OutMessage::same_dialect(*dialect);
-        let out_messages: Vec<_> =
-            messages.iter().map(|message| OutMessage { message, with_unknown }).collect();
+        let Encoding { model, stream, limit: spelling, is_extended: _ } = self.encoding;
+        let is_own = self.is_own;
+        let out_messages: Vec<_> = messages.iter().map(|message| OutMessage { message, is_own }).collect();
 
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("model", model)?;
@@ -215,41 +277,60 @@ impl Serialize for OutRequest<'_> {
         if let Some(choice) = tool_choice {
             map.serialize_entry("tool_choice", &tool_choice_json(choice))?;
         }
-        if let Some(yes) = parallel_tool_calls {
-            map.serialize_entry("parallel_tool_calls", yes)?;
+        // OpenAI refuses it where there are no tools.
+        if let Some(yes) = parallel_tool_calls.filter(|_| is_own || !tools.is_empty()) {
+            map.serialize_entry("parallel_tool_calls", &yes)?;
         }
-        match output_format {
-            OutputFormat::Text => {}
-            OutputFormat::JsonObject => {
-                map.serialize_entry("response_format", &json!({"type": "json_object"}))?
-            }
-            OutputFormat::JsonSchema(schema) => {
-                map.serialize_entry(
-                    "response_format",
-                    &json!({"type": "json_schema", "json_schema": schema}),
-                )?;
-            }
-            OutputFormat::Other(format) => map.serialize_entry("response_format", format)?,
+        if let Some(format) = format_json(output_format) {
+            map.serialize_entry("response_format", &format)?;
         }
         sampling_entries(sampling, &mut map)?;
-        if let Some(OutputLimit { tokens, spelling }) = limit {
-            let spelling = match dialect {
-                Dialect::Native => native_limit,
-                Dialect::OpenAi => *spelling,
-            };
-            map.serialize_entry(limit_field(spelling), tokens)?;
+        if let Some(OutputLimit { tokens, spelling: own }) = limit {
+            map.serialize_entry(limit_field(if is_own { *own } else { spelling }), tokens)?;
         }
         if stream {
             map.serialize_entry("stream", &true)?;
             map.serialize_entry("stream_options", &json!({"include_usage": true}))?;
         }
-        if with_unknown {
-            for (field, value) in carried.iter().chain(unknown) {
-                map.serialize_entry(field, value)?;
+        match dialect {
+            _ if is_own => {
+                for (field, value) in carried.iter().chain(unknown) {
+                    map.serialize_entry(field, value)?;
+                }
+            }
+            // What Responses carries has the same names and the same sense here.
+            Dialect::Responses => {
+                for (field, value) in carried {
+                    map.serialize_entry(field, value)?;
+                }
+            }
+            Dialect::Native | Dialect::OpenAi | Dialect::Anthropic => {
+                if let Some(user) = end_user {
+                    map.serialize_entry("user", user)?;
+                }
             }
         }
         map.end()
     }
+}
+
+fn format_json(format: &OutputFormat) -> Option<Value> {
+    Some(match format {
+        OutputFormat::Text => return None,
+        OutputFormat::JsonObject => json!({"type": "json_object"}),
+        OutputFormat::JsonSchema(JsonSchema { name, description, schema, strict }) => {
+            // OpenAI insists on a name; other dialects have none.
+            let mut fields = Map::from_iter([("name".to_owned(), name.as_deref().unwrap_or("answer").into())]);
+            let optional = [
+                ("description", description.as_deref().map(Value::from)),
+                ("schema", schema.clone()),
+                ("strict", strict.map(Value::from)),
+            ];
+            fields.extend(optional.into_iter().filter_map(|(field, value)| Some((field.to_owned(), value?))));
+            json!({"type": "json_schema", "json_schema": fields})
+        }
+        OutputFormat::Other(format) => format.clone(),
+    })
 }
 
 const fn limit_field(spelling: LimitSpelling) -> &'static str {
@@ -263,6 +344,7 @@ fn sampling_entries<M: SerializeMap>(sampling: &Sampling, map: &mut M) -> Result
     let Sampling {
         temperature,
         top_p,
+        top_k,
         presence_penalty,
         frequency_penalty,
         seed,
@@ -273,6 +355,9 @@ fn sampling_entries<M: SerializeMap>(sampling: &Sampling, map: &mut M) -> Result
         reasoning_effort,
         verbosity,
     } = sampling;
+    if let Some(k) = top_k {
+        map.serialize_entry("top_k", k)?;
+    }
     for (field, number) in [
         ("temperature", temperature),
         ("top_p", top_p),
@@ -313,7 +398,7 @@ fn sampling_entries<M: SerializeMap>(sampling: &Sampling, map: &mut M) -> Result
 mod tests {
     use super::super::json::tests::any_json;
     use super::*;
-    use crate::chat::{Message, Part, Role};
+    use crate::chat::{Image, ImageSource, Message};
     use proptest::prelude::*;
 
     fn asked(fields: &str) -> Result<Asked, WireError> {
@@ -429,7 +514,7 @@ mod tests {
         let call = r#"{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}, "extra_content": {"s": 1}}"#;
         let body = format!(r#"{{"messages": [{{"role": "assistant", "tool_calls": [{call}]}}]}}"#);
         let message = &parse_request(body.as_bytes()).unwrap().request.messages[0];
-        assert!(message.tool_calls.is_empty());
+        assert_eq!(message.tool_calls().count(), 0);
         assert_eq!(message.unknown["tool_calls"][0]["extra_content"]["s"], 1);
     }
 
@@ -437,16 +522,30 @@ mod tests {
     fn unknown_and_carried_fields_stay_within_their_dialect() {
         let mut request = asked(r#""vendor_knob": 1, "user": "u""#).unwrap().request;
         request.messages[0].unknown.insert("odd".into(), json!(1));
-        let encoding = Encoding { model: "m", stream: false, native_limit: LimitSpelling::MaxTokens };
-        let encoded = String::from_utf8(encode_request(&request, encoding)).unwrap();
+        let encoding = ENCODING;
+        let encoded = String::from_utf8(encode_request(&request, encoding).unwrap()).unwrap();
         assert!(
             ["vendor_knob", "user", "odd"].iter().all(|field| encoded.contains(&format!("\"{field}\":")))
         );
         request.dialect = Dialect::Native;
-        let encoded = String::from_utf8(encode_request(&request, encoding)).unwrap();
+        let encoded = String::from_utf8(encode_request(&request, encoding).unwrap()).unwrap();
         assert!(
             !["vendor_knob", "user", "odd"].iter().any(|field| encoded.contains(&format!("\"{field}\":")))
         );
+    }
+
+    const ENCODING: Encoding<'_> =
+        Encoding { model: "m", stream: false, limit: LimitSpelling::MaxTokens, is_extended: true };
+
+    #[test]
+    fn what_this_dialect_has_no_words_for_is_refused_and_named() {
+        let refused = |request: &ChatRequest, encoding| encode_request(request, encoding).unwrap_err().field;
+        let mut request = asked(r#""top_k": 5"#).unwrap().request;
+        assert!(encode_request(&request, ENCODING).is_ok());
+        assert_eq!(refused(&request, Encoding { is_extended: false, ..ENCODING }), "top_k");
+        request.dialect = Dialect::Anthropic;
+        request.messages[0].content.push(Part::Other(Map::new()));
+        assert_eq!(refused(&request, ENCODING), "messages[0].content[1]");
     }
 
     /// Any request that a body in this dialect can spell.
@@ -454,7 +553,10 @@ mod tests {
         let text = || "[^\\x00]{0,12}";
         let part = prop_oneof![
             text().prop_map(Part::Text),
-            any_json().prop_map(|url| match json!({"type": "image_url", "image_url": url}) {
+            ("https://[a-z]{1,4}", prop::option::of("low|high")).prop_map(|(url, detail)| {
+                Part::Image(Image { source: ImageSource::Url(url), detail })
+            }),
+            any_json().prop_map(|sound| match json!({"type": "input_audio", "input_audio": sound}) {
                 Value::Object(fields) => Part::Other(fields),
                 _ => unreachable!(),
             }),
@@ -515,8 +617,8 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_for_an_upstream_reads_as_the_same_request(request in any_request()) {
-            let encoding = Encoding { model: "m", stream: false, native_limit: LimitSpelling::MaxTokens };
-            let read = parse_request(&encode_request(&request, encoding));
+            let encoding = ENCODING;
+            let read = parse_request(&encode_request(&request, encoding).unwrap());
             prop_assert_eq!(read.unwrap().request, request);
         }
 

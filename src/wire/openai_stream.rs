@@ -3,9 +3,12 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::openai_response::{AnswerError, Head, OutUsage, WRITES, index_of, parse, write_error};
+use super::failure::{AnswerError, parse};
+use super::openai_message::{EXTRA, REASONING, extra_content, google_signature};
+use super::openai_response::{Head, WRITES, index_of, read_finish, write_error};
+use super::openai_usage::OutUsage;
 use super::{ErrorShape, sse};
-use crate::chat::{Delta, FinishReason, Usage};
+use crate::chat::{Delta, Dialect, FinishReason, Usage};
 
 /// Reads the chunks of one stream.
 #[derive(Debug, Default)]
@@ -19,17 +22,16 @@ pub struct ChunkDecoder {
 }
 
 impl ChunkDecoder {
-    /// Returns the pieces in the data of one event. Whatever follows `[DONE]` has none.
+    /// Adds the pieces in the data of one event. Whatever follows `[DONE]` has none.
     ///
     /// # Errors
     /// When the data is an error, or no chunk.
-    pub fn decode(&mut self, data: &str) -> Result<Vec<Delta>, AnswerError> {
-        let mut deltas = Vec::new();
+    pub fn decode(&mut self, data: &str, deltas: &mut Vec<Delta>) -> Result<(), AnswerError> {
         if data.starts_with("[DONE]") {
             self.is_done = true;
         }
         if self.is_done || data.trim().is_empty() {
-            return Ok(deltas);
+            return Ok(());
         }
         let Value::Object(fields) = parse(data.as_bytes())? else {
             return Err(AnswerError::malformed("a chunk is not an object"));
@@ -39,16 +41,17 @@ impl ChunkDecoder {
             self.unknown.extend(unknown);
             // Azure's first chunk has filter results, an empty id and no choice: the stream begins after it.
             if choices.is_empty() && usage.is_none() {
-                return Ok(deltas);
+                return Ok(());
             }
             self.has_started = true;
-            deltas.push(Delta::Start { id, created, model, unknown: std::mem::take(&mut self.unknown) });
+            let unknown = std::mem::take(&mut self.unknown);
+            deltas.push(Delta::Start { id, created, model, dialect: Dialect::OpenAi, unknown });
         }
         for choice in choices {
-            self.read_choice(choice, &mut deltas)?;
+            self.read_choice(choice, deltas)?;
         }
         deltas.extend(usage.map(Delta::Usage));
-        Ok(deltas)
+        Ok(())
     }
 
     /// Returns whether `[DONE]` has come.
@@ -73,12 +76,11 @@ impl ChunkDecoder {
             None | Some(Value::Null) => {}
             Some(value) => deltas.push(Delta::Logprobs { choice, value }),
         }
-        if let Some(Value::String(word)) = fields.remove("finish_reason")
-            && !word.is_empty()
+        if let Some(reason) = read_finish(&fields)?
             && !self.finished.contains(&choice)
         {
             self.finished.push(choice);
-            deltas.push(Delta::Finish { choice, reason: FinishReason::parse(&word) });
+            deltas.push(Delta::Finish { choice, reason });
         }
         Ok(())
     }
@@ -86,12 +88,13 @@ impl ChunkDecoder {
 
 fn read_delta(choice: u32, fields: Map<String, Value>, deltas: &mut Vec<Delta>) -> Result<(), AnswerError> {
     // Every first chunk of OpenAI has `content: ""`; beside a call or a refusal that text was never said.
-    let says_else = ["tool_calls", "refusal"]
+    let says_else = ["tool_calls", "refusal", REASONING]
         .iter()
         .any(|field| fields.get(*field).is_some_and(|value| !value.is_null()));
     for (field, value) in fields {
         match (field.as_str(), value) {
             ("role", _) | (_, Value::Null) => {}
+            (REASONING, Value::String(text)) => deltas.push(Delta::Reasoning { choice, text, signature: None }),
             ("content", Value::String(text)) if text.is_empty() && says_else => {}
             ("content", Value::String(text)) => deltas.push(Delta::Text { choice, text }),
             ("content", _) => return Err(AnswerError::malformed("the content is not a text")),
@@ -119,7 +122,7 @@ fn read_call(choice: u32, value: Value, at: u32) -> Delta {
 
 fn plain_part(choice: u32, value: &Value, at: u32) -> Option<Delta> {
     let fields = value.as_object()?;
-    let (mut id, mut name, mut arguments) = (None, None, String::new());
+    let (mut id, mut name, mut arguments, mut signature) = (None, None, String::new(), None);
     for (field, value) in fields {
         match (field.as_str(), value) {
             ("index", _) | (_, Value::Null) => {}
@@ -135,10 +138,11 @@ fn plain_part(choice: u32, value: &Value, at: u32) -> Option<Delta> {
                     }
                 }
             }
+            (EXTRA, extra) => signature = Some(google_signature(extra)?.to_owned()),
             _ => return None,
         }
     }
-    Some(Delta::ToolCall { choice, index: index_of(fields).unwrap_or(at), id, name, arguments })
+    Some(Delta::ToolCall { choice, index: index_of(fields).unwrap_or(at), id, name, arguments, signature })
 }
 
 /// Writes the chunks of one stream.
@@ -153,13 +157,21 @@ pub struct ChunkEncoder {
     /// The choices whose role has been written.
     opened: Vec<u32>,
     usage: Option<Usage>,
+    /// Whether the answer came in this dialect: fields that we do not know are shown only then.
+    with_unknown: bool,
 }
 
 impl ChunkEncoder {
     /// Begins a stream; with `include_usage` it ends with the usage, if one has come.
     pub fn new(include_usage: bool) -> Self {
-        let mut encoder =
-            Self { include_usage, head: Vec::new(), once: Vec::new(), opened: Vec::new(), usage: None };
+        let mut encoder = Self {
+            include_usage,
+            head: Vec::new(),
+            once: Vec::new(),
+            opened: Vec::new(),
+            usage: None,
+            with_unknown: false,
+        };
         encoder.start("", 0, "", &Map::new());
         encoder
     }
@@ -178,7 +190,7 @@ impl ChunkEncoder {
         serde_json::to_writer(&mut self.head, &head).expect(WRITES);
         let brace = self.head.pop();
         debug_assert_eq!(brace, Some(b'}'));
-        for (field, value) in unknown {
+        for (field, value) in unknown.iter().filter(|_| self.with_unknown) {
             let is_large = value.is_array() || value.is_object();
             let part = if is_large { &mut self.once } else { &mut self.head };
             part.push(b',');
@@ -192,25 +204,35 @@ impl ChunkEncoder {
     /// Appends the chunks that carry this piece. Usage is kept for the end.
     pub fn push(&mut self, delta: &Delta, out: &mut Vec<u8>) {
         match delta {
-            Delta::Start { id, created, model, unknown } => self.start(id, *created, model, unknown),
+            Delta::Start { id, created, model, dialect, unknown } => {
+                self.with_unknown = *dialect == Dialect::OpenAi;
+                self.start(id, *created, model, unknown);
+            }
             Delta::Text { choice, text } => {
                 self.piece(*choice, &DeltaFields { content: Some(text), ..EMPTY }, out)
             }
             Delta::Refusal { choice, text } => {
                 self.piece(*choice, &DeltaFields { refusal: Some(text), ..EMPTY }, out);
             }
-            Delta::ToolCall { choice, index, id, name, arguments } => {
+            Delta::Reasoning { text, .. } if text.is_empty() => {}
+            Delta::Reasoning { choice, text, signature: _ } => {
+                self.piece(*choice, &DeltaFields { reasoning_content: Some(text), ..EMPTY }, out);
+            }
+            Delta::ToolCall { choice, index, id, name, arguments, signature } => {
                 let call = CallFields {
                     index: *index,
                     id: id.as_deref(),
                     r#type: id.is_some().then_some("function"),
                     function: FunctionFields { name: name.as_deref(), arguments },
+                    extra_content: signature.as_deref().map(extra_content),
                 };
                 self.piece(*choice, &DeltaFields { tool_calls: Some([call]), ..EMPTY }, out);
             }
-            Delta::Unknown { choice, field, value } => {
+            Delta::Unknown { choice, field, value } if self.with_unknown => {
                 self.piece(*choice, &std::collections::BTreeMap::from([(field, value)]), out);
             }
+            // This dialect has one text and no words for sources, blocks and other vendors' fields.
+            Delta::Unknown { .. } | Delta::Break { .. } | Delta::Citation { .. } | Delta::Part { .. } => {}
             Delta::Logprobs { choice, value } => self.chunk(*choice, &EMPTY, Some(value), None, out),
             Delta::Finish { choice, reason } => {
                 self.open(*choice, out);
@@ -226,7 +248,8 @@ impl ChunkEncoder {
             sse::event(out, |out| {
                 out.extend_from_slice(&self.head);
                 out.extend_from_slice(b"[],\"usage\":");
-                serde_json::to_writer(&mut *out, &OutUsage(usage)).expect(WRITES);
+                let usage = OutUsage { usage, with_unknown: self.with_unknown };
+                serde_json::to_writer(&mut *out, &usage).expect(WRITES);
                 out.push(b'}');
             });
         }
@@ -285,11 +308,13 @@ struct DeltaFields<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     refusal: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_content: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     tool_calls: Option<[CallFields<'a>; 1]>,
 }
 
 const EMPTY: DeltaFields<'static> =
-    DeltaFields { role: None, content: None, refusal: None, tool_calls: None };
+    DeltaFields { role: None, content: None, refusal: None, reasoning_content: None, tool_calls: None };
 
 #[derive(Serialize)]
 struct CallFields<'a> {
@@ -299,6 +324,8 @@ struct CallFields<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     r#type: Option<&'static str>,
     function: FunctionFields<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    extra_content: Option<Value>,
 }
 
 #[derive(Serialize)]
@@ -320,7 +347,7 @@ mod tests {
         let mut chunks = ChunkDecoder::default();
         let mut deltas = Vec::new();
         for event in events.feed(stream).expect("the stream is well-formed") {
-            deltas.extend(chunks.decode(&event.data)?);
+            chunks.decode(&event.data, &mut deltas)?;
         }
         Ok((chunks, deltas))
     }
@@ -345,8 +372,10 @@ mod tests {
             choice in super::super::json::tests::any_json(),
         ) {
             let mut decoder = ChunkDecoder::default();
-            let _ = decoder.decode(&data.to_string());
-            let _ = decoder.decode(&serde_json::json!({"choices": [{"delta": choice}]}).to_string());
+            let mut deltas = Vec::new();
+            let _ = decoder.decode(&data.to_string(), &mut deltas);
+            let chunk = serde_json::json!({"choices": [{"delta": choice}]});
+            let _ = decoder.decode(&chunk.to_string(), &mut deltas);
         }
     }
 

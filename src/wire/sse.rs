@@ -9,6 +9,8 @@ pub const LINE_BYTES_MAX: usize = 4 << 20;
 pub const EVENT_BYTES_MAX: usize = 4 << 20;
 /// The largest stream, in bytes: 128,000 tokens of one chunk each come to about 32 MiB.
 pub const STREAM_BYTES_MAX: usize = 64 << 20;
+/// How much is kept of what stands in a stream without being an event.
+const STRAY_BYTES_MAX: usize = 64 << 10;
 
 /// A comment line that keeps a silent connection from being cut by a proxy.
 pub const HEARTBEAT: &[u8] = b":\n\n";
@@ -54,6 +56,8 @@ pub struct Decoder {
     name: Option<String>,
     /// The data of the event under way; `None` until its first `data` line.
     data: Option<String>,
+    /// Lines that belong to no event.
+    stray: String,
     /// Whether the last byte was a carriage return, so that a line feed now belongs to it.
     after_return: bool,
     /// Whether the first line, which may begin with a byte order mark, is behind us.
@@ -105,6 +109,12 @@ impl Decoder {
         Ok(self.take_event())
     }
 
+    /// Returns the beginning of what stood in the stream without being an event: some servers put their errors there,
+    /// as bare JSON or as a field `error`.
+    pub fn stray(&self) -> &str {
+        &self.stray
+    }
+
     fn push(&mut self, bytes: &[u8]) -> Result<(), SseError> {
         if self.line.len() + bytes.len() > LINE_BYTES_MAX {
             return Err(SseError::LineTooLong);
@@ -144,9 +154,18 @@ impl Decoder {
                 }
             },
             // A comment has an empty field name; `id` and `retry` serve reconnection, which a generation cannot do.
-            _ => {}
+            "" | "id" | "retry" => {}
+            "error" => self.keep_stray(value),
+            _ => self.keep_stray(line),
         }
         Ok(None)
+    }
+
+    fn keep_stray(&mut self, line: &str) {
+        if self.stray.len() + line.len() < STRAY_BYTES_MAX {
+            self.stray.push_str(line);
+            self.stray.push('\n');
+        }
     }
 
     /// Returns the event under way if it has data; a name alone is no event.
@@ -191,6 +210,19 @@ mod tests {
     fn an_empty_chunk_between_the_two_bytes_of_a_line_end_changes_nothing() {
         let chunks = ["event: a\r", "", "\ndata: b\n\n"].map(str::as_bytes);
         assert_eq!(decoded(chunks).unwrap(), [Event { name: Some("a".into()), data: "b".into() }]);
+    }
+
+    #[test]
+    fn what_is_no_event_is_kept_up_to_a_limit() {
+        let mut decoder = Decoder::default();
+        let bytes = b"data: a\n\n{\n  \"error\": {\"code\": 503}\n}\n";
+        assert_eq!(decoder.feed(bytes).unwrap().len(), 1);
+        assert_eq!(decoder.stray(), "{\n  \"error\": {\"code\": 503}\n}\n");
+        let mut decoder = Decoder::default();
+        decoder.feed(b"error: {\"code\": 500}\n\n").unwrap();
+        assert_eq!(decoder.stray(), "{\"code\": 500}\n");
+        decoder.feed(&b"stray\n".repeat(100_000)).unwrap();
+        assert!(decoder.stray().len() <= STRAY_BYTES_MAX);
     }
 
     #[test]

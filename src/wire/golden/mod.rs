@@ -23,16 +23,25 @@ fn pretty(json: &[u8]) -> String {
 fn a_request_with_everything_is_understood_and_forwarded() {
     let asked = parse_request(include_bytes!("request_full.json")).unwrap();
     check("request_full.parsed", &format!("{asked:#?}"));
-    let encoding = Encoding { model: "gpt-4o-mini", stream: true, native_limit: LimitSpelling::MaxTokens };
-    check("request_full.openai", &pretty(&encode_request(&asked.request, encoding)));
+    let encoding = Encoding {
+        model: "gpt-4o-mini",
+        stream: true,
+        limit: LimitSpelling::MaxTokens,
+        is_extended: false,
+    };
+    check("request_full.openai", &pretty(&encode_request(&asked.request, encoding).unwrap()));
 }
 
 #[test]
 fn a_native_request_is_put_to_openai() {
     let asked = native::parse_request(include_bytes!("request_native.json")).unwrap();
-    let encoding =
-        Encoding { model: "gpt-4o-mini", stream: false, native_limit: LimitSpelling::MaxCompletionTokens };
-    check("request_native.openai", &pretty(&encode_request(&asked.request, encoding)));
+    let encoding = Encoding {
+        model: "gpt-4o-mini",
+        stream: false,
+        limit: LimitSpelling::MaxCompletionTokens,
+        is_extended: false,
+    };
+    check("request_native.openai", &pretty(&encode_request(&asked.request, encoding).unwrap()));
 }
 
 #[test]
@@ -70,7 +79,7 @@ fn read(bytes: &[u8]) -> Vec<Delta> {
     let mut chunks = ChunkDecoder::default();
     let mut deltas = Vec::new();
     for event in events.feed(bytes).unwrap() {
-        deltas.extend(chunks.decode(&event.data).unwrap());
+        chunks.decode(&event.data, &mut deltas).unwrap();
     }
     assert!(chunks.is_done() && chunks.is_finished(1));
     deltas
@@ -108,7 +117,7 @@ fn a_native_answer_is_written_whole_and_streamed() {
 
     let mut stream = Vec::new();
     let error =
-        ErrorShape { message: "cut", kind: "server_error", param: None, code: Some("upstream_interrupted") };
+        ErrorShape { status: 502, message: "cut", kind: "server_error", param: None, code: Some("upstream_interrupted") };
     native::encode_stream_error(&error, &mut stream);
     check("native.error", std::str::from_utf8(&stream).unwrap());
 }
