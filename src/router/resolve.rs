@@ -174,7 +174,7 @@ mod tests {
             }),
             ..ProviderConfig::named(name, kind)
         };
-        Arc::new(Upstream::new(&config, Arc::new(OpenAi::from_config(&config).unwrap())))
+        Arc::new(Upstream::new(&config, Arc::new(OpenAi::official(&config).unwrap())))
     }
 
     fn routes(upstreams: Vec<Arc<Upstream>>, default_model: Option<&str>) -> Routes {
