@@ -6,6 +6,7 @@
 pub mod error;
 pub mod openai;
 mod stream;
+pub mod wait;
 
 use http::{HeaderMap, StatusCode, header};
 
