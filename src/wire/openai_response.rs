@@ -284,7 +284,9 @@ pub(super) mod tests {
             any_fields("m_"),
         )
             .prop_map(|((thought, text, refusal), calls, finish, logprobs, unknown)| {
-                let is_text = !text.is_empty() || (refusal.is_none() && calls.is_empty());
+                // An empty text is said only where nothing else is.
+                let is_text =
+                    !text.is_empty() || (thought.is_none() && refusal.is_none() && calls.is_empty());
                 let text = is_text.then_some(Part::Text(text));
                 let said = [thought, text, refusal.map(Part::Refusal)].into_iter().flatten();
                 Choice {
