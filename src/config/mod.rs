@@ -22,7 +22,7 @@ pub use auth::{AuthConfig, KeyConfig, KeyScope, Sha256Hex, Stamp};
 pub use cache::{CacheConfig, CacheMode, CacheOverrides, GuardName, Pattern, Scope, SemanticConfig};
 pub use environment::Environment;
 pub use load::{ConfigError, Flags, load};
-pub use providers::{ModelConfig, ProviderConfig, ProviderKind, SandboxConfig, Timeouts};
+pub use providers::{ModelConfig, Prices, ProviderConfig, ProviderKind, SandboxConfig, Timeouts};
 pub use routes::RouteConfig;
 pub use secret::Secret;
 pub use server::{OnDisconnect, ServerConfig};

@@ -126,19 +126,12 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::chat::{CacheStatus, ChatResponse, Fingerprint, Tier};
+    use crate::chat::{CacheStatus, Fingerprint, Tier};
     use crate::gateway::Answer;
 
     fn semantic_hit() -> Outcome {
         Outcome {
-            answer: Answer::Whole(Arc::new(ChatResponse {
-                id: "1".into(),
-                created: 0,
-                model: "m".into(),
-                choices: Vec::new(),
-                usage: None,
-                unknown: serde_json::Map::new(),
-            })),
+            answer: Answer::Whole(Arc::default()),
             source: Source::Semantic,
             tier: Some(Tier::Semantic),
             key: Some(Fingerprint::from_bytes([1; 32])),

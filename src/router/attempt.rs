@@ -8,9 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use super::generate::{Event, Opened, Times};
 use super::{Router, Step};
 use crate::chat::{self, Assembly, ChatRequest, ChatResponse, Delta, FinishReason};
-use crate::providers::{
-    ProviderError, ProviderErrorKind, StreamDecoder, failed, is_event_stream, refused,
-};
+use crate::providers::{ProviderError, ProviderErrorKind, StreamDecoder, failed, is_event_stream, refused};
 use crate::transport::{BODY_BYTES_MAX, Body, CallLimits, Incoming, Outgoing};
 
 /// How one call ended.
@@ -287,7 +285,9 @@ impl Stream {
 fn says_something(delta: &Delta) -> bool {
     match delta {
         Delta::Start { .. } | Delta::Usage(_) | Delta::Break { .. } => false,
-        Delta::Text { text, .. } | Delta::Refusal { text, .. } | Delta::Reasoning { text, .. } => !text.is_empty(),
+        Delta::Text { text, .. } | Delta::Refusal { text, .. } | Delta::Reasoning { text, .. } => {
+            !text.is_empty()
+        }
         Delta::Citation { .. }
         | Delta::ToolCall { .. }
         | Delta::Part { .. }
