@@ -17,7 +17,16 @@ impl Echo<'_> {
     /// and `summary` is `null`, since that is how the answer was made.
     pub(super) fn into_fields(self) -> Map<String, Value> {
         let Self { request, instructions, metadata, top_logprobs } = self;
-        let ChatRequest { tools, tool_choice, parallel_tool_calls, output_format, sampling, limit, carried, .. } = request;
+        let ChatRequest {
+            tools,
+            tool_choice,
+            parallel_tool_calls,
+            output_format,
+            sampling,
+            limit,
+            carried,
+            ..
+        } = request;
         let mut text = Map::from_iter([("format".to_owned(), format_json(output_format))]);
         if let Some(verbosity) = &sampling.verbosity {
             text.insert("verbosity".to_owned(), verbosity.as_str().into());

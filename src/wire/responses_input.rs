@@ -29,11 +29,17 @@ pub(super) fn read_input(value: Value, at: &Path<'_>) -> Result<Vec<Message>, Wi
 }
 
 /// Refuses fields that have a value and are not known.
-pub(super) fn refuse_others(fields: &Map<String, Value>, known: &[&str], at: &Path<'_>) -> Result<(), WireError> {
+pub(super) fn refuse_others(
+    fields: &Map<String, Value>,
+    known: &[&str],
+    at: &Path<'_>,
+) -> Result<(), WireError> {
     let is_other = |(field, value): &(&String, &Value)| !value.is_null() && !known.contains(&field.as_str());
     match fields.iter().find(is_other) {
         None => Ok(()),
-        Some((field, _)) => Err(at.field(field).error("is not known here, and no provider could be told of it")),
+        Some((field, _)) => {
+            Err(at.field(field).error("is not known here, and no provider could be told of it"))
+        }
     }
 }
 
@@ -84,9 +90,9 @@ fn say(messages: &mut Vec<Message>, role: Role, content: Vec<Part>) {
 
 fn read_message(mut fields: Map<String, Value>, at: &Path<'_>) -> Result<(Role, Vec<Part>), WireError> {
     let role = take_text(&mut fields, "role", at)?;
-    let role = Role::parse(&role).filter(|role| *role != Role::Tool).ok_or_else(|| {
-        at.field("role").error("must be one of `system`, `developer`, `user`, `assistant`")
-    })?;
+    let role = Role::parse(&role)
+        .filter(|role| *role != Role::Tool)
+        .ok_or_else(|| at.field("role").error("must be one of `system`, `developer`, `user`, `assistant`"))?;
     let content = read_content(&mut fields, "content", at)?;
     refuse_others(&fields, &["type", "id", "status", "phase"], at)?;
     Ok((role, content))
@@ -143,16 +149,19 @@ fn read_part(value: Value, at: &Path<'_>) -> Result<Part, WireError> {
             Ok(Part::Refusal(words))
         }
         "input_image" => Ok(Part::Image(read_image(fields, at)?)),
-        "input_file" | "input_audio" => {
-            Err(at.field("type").error("is a file or a sound, which cannot be forwarded; send its text as `input_text`"))
-        }
-        _ => Err(at.field("type").error("must be one of `input_text`, `input_image`, `output_text`, `refusal`")),
+        "input_file" | "input_audio" => Err(at
+            .field("type")
+            .error("is a file or a sound, which cannot be forwarded; send its text as `input_text`")),
+        _ => Err(at
+            .field("type")
+            .error("must be one of `input_text`, `input_image`, `output_text`, `refusal`")),
     }
 }
 
 fn read_image(mut fields: Map<String, Value>, at: &Path<'_>) -> Result<Image, WireError> {
     if given(&mut fields, "file_id").is_some() {
-        let reason = "names a file kept by OpenAI, which cannot be forwarded; send the picture as `image_url`";
+        let reason =
+            "names a file kept by OpenAI, which cannot be forwarded; send the picture as `image_url`";
         return Err(at.field("file_id").error(reason));
     }
     let url = take_text(&mut fields, "image_url", at)?;
