@@ -25,6 +25,7 @@ mod reader;
 pub mod responses;
 mod responses_echo;
 mod responses_events;
+mod responses_fields;
 mod responses_input;
 mod responses_item;
 mod responses_request;

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::fields::Path;
-use super::responses_request::given;
+use super::responses_fields::{given, refuse_others, take, take_text};
 use super::{MESSAGES_MAX, WireError, data_url};
 use crate::chat::{Image, Message, Part, Role, ToolCall};
 
@@ -26,21 +26,6 @@ pub(super) fn read_input(value: Value, at: &Path<'_>) -> Result<Vec<Message>, Wi
         return Err(at.error("must have at least one message"));
     }
     Ok(messages)
-}
-
-/// Refuses fields that have a value and are not known.
-pub(super) fn refuse_others(
-    fields: &Map<String, Value>,
-    known: &[&str],
-    at: &Path<'_>,
-) -> Result<(), WireError> {
-    let is_other = |(field, value): &(&String, &Value)| !value.is_null() && !known.contains(&field.as_str());
-    match fields.iter().find(is_other) {
-        None => Ok(()),
-        Some((field, _)) => {
-            Err(at.field(field).error("is not known here, and no provider could be told of it"))
-        }
-    }
 }
 
 fn read_item(value: Value, at: &Path<'_>, messages: &mut Vec<Message>) -> Result<(), WireError> {
@@ -114,11 +99,6 @@ fn read_output(mut fields: Map<String, Value>, at: &Path<'_>) -> Result<Message,
     Ok(Message { content, tool_call_id: Some(call_id), ..Message::text(Role::Tool, "") })
 }
 
-fn take_text(fields: &mut Map<String, Value>, field: &str, at: &Path<'_>) -> Result<String, WireError> {
-    let at = at.field(field);
-    at.text(given(fields, field).ok_or_else(|| at.error("is missing"))?)
-}
-
 fn read_content(fields: &mut Map<String, Value>, field: &str, at: &Path<'_>) -> Result<Vec<Part>, WireError> {
     let at = at.field(field);
     match given(fields, field) {
@@ -168,7 +148,7 @@ fn read_image(mut fields: Map<String, Value>, at: &Path<'_>) -> Result<Image, Wi
     let source = data_url::read(&url).ok_or_else(|| {
         at.field("image_url").error("must be an address, or a data URL with a media type and base64")
     })?;
-    let detail = given(&mut fields, "detail").map(|detail| at.field("detail").text(detail)).transpose()?;
+    let detail = take(&mut fields, "detail", at, Path::text)?;
     refuse_others(&fields, &[CACHE_BREAKPOINT], at)?;
     Ok(Image { source, detail })
 }

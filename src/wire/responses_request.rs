@@ -5,7 +5,8 @@ use serde_json::{Map, Value};
 use super::fields::Path;
 use super::openai_request::end_user;
 use super::responses_echo::Echo;
-use super::responses_input::{read_input, refuse_others};
+use super::responses_fields::{UNKNOWN, given, refuse_others, take, take_text};
+use super::responses_input::read_input;
 use super::{Asked, BodyControls, Delivery, WireError, json};
 use crate::chat::{
     ChatRequest, Dialect, JsonSchema, LimitSpelling, Message, OutputFormat, OutputLimit, Role, Tool,
@@ -118,12 +119,8 @@ impl Reading {
     fn read_text(&mut self, value: Value, at: &Path<'_>) -> Result<(), WireError> {
         let mut fields = at.object(value)?;
         refuse_others(&fields, &["format", "verbosity"], at)?;
-        if let Some(format) = given(&mut fields, "format") {
-            self.request.output_format = read_format(format, &at.field("format"))?;
-        }
-        if let Some(verbosity) = given(&mut fields, "verbosity") {
-            self.request.sampling.verbosity = Some(at.field("verbosity").text(verbosity)?);
-        }
+        self.request.output_format = take(&mut fields, "format", at, read_format)?.unwrap_or_default();
+        self.request.sampling.verbosity = take(&mut fields, "verbosity", at, Path::text)?;
         Ok(())
     }
 
@@ -131,9 +128,7 @@ impl Reading {
         let mut fields = at.object(value)?;
         // `context` says which earlier thoughts the model sees; it sees none of them here.
         refuse_others(&fields, &["effort", "summary", "generate_summary", "context", "mode"], at)?;
-        if let Some(effort) = given(&mut fields, "effort") {
-            self.request.sampling.reasoning_effort = Some(at.field("effort").text(effort)?);
-        }
+        self.request.sampling.reasoning_effort = take(&mut fields, "effort", at, Path::text)?;
         match given(&mut fields, "mode") {
             Some(mode) if mode != "standard" => {
                 Err(at.field("mode").error("must be `standard`: others are OpenAI's own"))
@@ -176,11 +171,6 @@ impl Reading {
     }
 }
 
-/// Returns the field, unless it is missing or `null`.
-pub(super) fn given(fields: &mut Map<String, Value>, field: &str) -> Option<Value> {
-    fields.remove(field).filter(|value| !value.is_null())
-}
-
 /// Returns why a field is not taken, with what to use instead.
 fn reason_against(field: &str) -> &'static str {
     match field {
@@ -199,34 +189,29 @@ fn reason_against(field: &str) -> &'static str {
         "n" | "stop" | "seed" | "presence_penalty" | "frequency_penalty" | "logit_bias" | "logprobs" => {
             "is not known here; `/v1/chat/completions` has it"
         }
-        _ => "is not known here, and no provider could be told of it",
+        _ => UNKNOWN,
     }
 }
 
-fn read_format(value: Value, at: &Path<'_>) -> Result<OutputFormat, WireError> {
+fn read_format(at: &Path<'_>, value: Value) -> Result<OutputFormat, WireError> {
     let mut fields = at.object(value)?;
-    let kind = match given(&mut fields, "type") {
-        Some(kind) => at.field("type").text(kind)?,
-        None => return Err(at.field("type").error("is missing")),
-    };
-    let (format, known): (_, &[&str]) = match kind.as_str() {
-        "text" => (OutputFormat::Text, &[]),
-        "json_object" => (OutputFormat::JsonObject, &[]),
-        "json_schema" => {
-            let mut text =
-                |field| given(&mut fields, field).map(|value| at.field(field).text(value)).transpose();
-            let (name, description) = (text("name")?, text("description")?);
-            let schema =
-                given(&mut fields, "schema").map(|value| at.field("schema").object(value)).transpose()?;
-            let strict =
-                given(&mut fields, "strict").map(|value| at.field("strict").bool(value)).transpose()?;
-            let schema = schema.map(Value::Object);
-            (OutputFormat::JsonSchema(JsonSchema { name, description, schema, strict }), &[])
-        }
+    let format = match take_text(&mut fields, "type", at)?.as_str() {
+        "text" => OutputFormat::Text,
+        "json_object" => OutputFormat::JsonObject,
+        "json_schema" => OutputFormat::JsonSchema(take_schema(&mut fields, at)?),
         _ => return Err(at.field("type").error("must be one of `text`, `json_object`, `json_schema`")),
     };
-    refuse_others(&fields, known, at)?;
+    refuse_others(&fields, &[], at)?;
     Ok(format)
+}
+
+fn take_schema(fields: &mut Map<String, Value>, at: &Path<'_>) -> Result<JsonSchema, WireError> {
+    Ok(JsonSchema {
+        name: take(fields, "name", at, Path::text)?,
+        description: take(fields, "description", at, Path::text)?,
+        schema: take(fields, "schema", at, Path::object)?.map(Value::Object),
+        strict: take(fields, "strict", at, Path::bool)?,
+    })
 }
 
 fn read_tools(value: Value, at: &Path<'_>) -> Result<Vec<Tool>, WireError> {
@@ -235,28 +220,24 @@ fn read_tools(value: Value, at: &Path<'_>) -> Result<Vec<Tool>, WireError> {
 
 fn read_tool(value: Value, at: &Path<'_>) -> Result<Tool, WireError> {
     let mut fields = at.object(value)?;
-    match given(&mut fields, "type") {
-        Some(kind) if kind == "function" => {}
-        Some(_) => {
-            return Err(at.field("type").error(
-                "must be `function`: only function tools can be translated, built-in tools need the provider itself",
-            ));
-        }
-        None => return Err(at.field("type").error("is missing")),
+    if take_text(&mut fields, "type", at)? != "function" {
+        return Err(at.field("type").error(
+            "must be `function`: only function tools can be translated, built-in tools need the provider itself",
+        ));
     }
     if given(&mut fields, "function").is_some() {
         let reason =
             "is not known here: `name`, `description`, `parameters` and `strict` stand beside `type`";
         return Err(at.field("function").error(reason));
     }
-    let mut text = |field| given(&mut fields, field).map(|value| at.field(field).text(value)).transpose();
-    let name = text("name")?.ok_or_else(|| at.field("name").error("is missing"))?;
-    let description = text("description")?;
-    let parameters =
-        given(&mut fields, "parameters").map(|value| at.field("parameters").object(value)).transpose()?;
-    let strict = given(&mut fields, "strict").map(|value| at.field("strict").bool(value)).transpose()?;
+    let tool = Tool::Function {
+        name: take_text(&mut fields, "name", at)?,
+        description: take(&mut fields, "description", at, Path::text)?,
+        parameters: take(&mut fields, "parameters", at, Path::object)?.map(Value::Object),
+        strict: take(&mut fields, "strict", at, Path::bool)?,
+    };
     refuse_others(&fields, &[], at)?;
-    Ok(Tool::Function { name, description, parameters: parameters.map(Value::Object), strict })
+    Ok(tool)
 }
 
 fn read_tool_choice(value: Value, at: &Path<'_>) -> Result<ToolChoice, WireError> {

@@ -283,72 +283,81 @@ mod tests {
     /// Puts the events together as a client does, and checks that each has its place. Returns the last answer.
     fn followed(events: &[Value]) -> Value {
         let [created, in_progress, events @ .., last] = events else { panic!("too few events") };
-        assert_eq!(created["type"], "response.created");
-        assert_eq!(in_progress["type"], "response.in_progress");
-        assert_eq!(
-            (&created["response"]["status"], &created["response"]["output"]),
-            (&json!("in_progress"), &json!([]))
-        );
+        for (event, kind) in [(created, "response.created"), (in_progress, "response.in_progress")] {
+            assert_eq!(event["type"], kind);
+            assert_eq!(event["response"]["status"], "in_progress");
+            assert_eq!(event["response"]["output"], json!([]));
+        }
         let mut items: Vec<Value> = Vec::new();
-        let (mut open_item, mut open_part) = (None, None);
+        let mut open = None;
+        let mut open_part = None;
         for event in events {
-            let kind = event["type"].as_str().unwrap();
-            if kind == "response.output_item.added" {
-                assert_eq!((open_item, &event["output_index"]), (None, &json!(items.len())));
-                open_item = Some(items.len());
-                items.push(event["item"].clone());
-                continue;
-            }
-            assert_eq!(event["output_index"], json!(open_item.unwrap()));
-            let item = items.last_mut().unwrap();
-            if kind == "response.output_item.done" {
-                assert_eq!(open_part, None);
-                open_item = None;
-                item["status"] = event["item"]["status"].clone();
-                assert_eq!(*item, event["item"]);
-                continue;
-            }
-            assert_eq!(event["item_id"], item["id"]);
-            let grow = |text: &mut Value| {
-                let delta = event["delta"].as_str().unwrap();
-                assert_ne!(delta, "");
-                *text = json!(text.as_str().unwrap().to_owned() + delta);
-            };
-            match kind {
-                "response.function_call_arguments.delta" => grow(&mut item["arguments"]),
-                "response.function_call_arguments.done" => assert_eq!(item["arguments"], event["arguments"]),
-                "response.content_part.added" => {
-                    let parts = item["content"].as_array_mut().unwrap();
-                    assert_eq!((open_part, &event["content_index"]), (None, &json!(parts.len())));
-                    open_part = Some(parts.len());
-                    parts.push(event["part"].clone());
+            let place = event["output_index"].as_u64();
+            match event["type"].as_str().unwrap() {
+                "response.output_item.added" => {
+                    assert_eq!((open, place), (None, Some(items.len() as u64)));
+                    open = place;
+                    items.push(event["item"].clone());
                 }
-                _ => {
-                    let at = open_part.unwrap();
-                    assert_eq!(event["content_index"], json!(at));
-                    let part = &mut item["content"][at];
-                    match kind {
-                        "response.output_text.delta" | "response.reasoning_text.delta" => {
-                            grow(&mut part["text"])
-                        }
-                        "response.refusal.delta" => grow(&mut part["refusal"]),
-                        "response.output_text.done" | "response.reasoning_text.done" => {
-                            assert_eq!(part["text"], event["text"]);
-                        }
-                        "response.refusal.done" => assert_eq!(part["refusal"], event["refusal"]),
-                        "response.content_part.done" => {
-                            assert_eq!(*part, event["part"]);
-                            open_part = None;
-                        }
-                        other => panic!("{other}"),
-                    }
+                "response.output_item.done" => {
+                    assert_eq!((open.take(), open_part), (place, None));
+                    let item = items.last_mut().unwrap();
+                    item["status"] = event["item"]["status"].clone();
+                    assert_eq!(*item, event["item"]);
+                }
+                kind => {
+                    let item = items.last_mut().unwrap();
+                    assert_eq!((place, &event["item_id"]), (open, &item["id"]));
+                    follow(kind, event, item, &mut open_part);
                 }
             }
         }
-        assert_eq!(open_item, None);
+        assert_eq!(open, None);
         let response = &last["response"];
         assert_eq!(last["type"], json!(format!("response.{}", response["status"].as_str().unwrap())));
-        let mut output = response["output"].clone();
+        assert_eq!(without_logprobs(response["output"].clone()), Value::Array(items));
+        response.clone()
+    }
+
+    /// Does to an item what an event says.
+    fn follow(kind: &str, event: &Value, item: &mut Value, open: &mut Option<u64>) {
+        let grow = |text: &mut Value| {
+            let delta = event["delta"].as_str().unwrap();
+            assert_ne!(delta, "");
+            *text = json!(text.as_str().unwrap().to_owned() + delta);
+        };
+        match kind {
+            "response.function_call_arguments.delta" => return grow(&mut item["arguments"]),
+            "response.function_call_arguments.done" => {
+                return assert_eq!(item["arguments"], event["arguments"]);
+            }
+            _ => {}
+        }
+        let place = event["content_index"].as_u64();
+        let parts = item["content"].as_array_mut().unwrap();
+        if kind == "response.content_part.added" {
+            assert_eq!((*open, place), (None, Some(parts.len() as u64)));
+            *open = place;
+            return parts.push(event["part"].clone());
+        }
+        assert_eq!(*open, place);
+        let part = parts.last_mut().unwrap();
+        match kind {
+            "response.output_text.delta" | "response.reasoning_text.delta" => grow(&mut part["text"]),
+            "response.refusal.delta" => grow(&mut part["refusal"]),
+            "response.output_text.done" | "response.reasoning_text.done" => {
+                assert_eq!(part["text"], event["text"]);
+            }
+            "response.refusal.done" => assert_eq!(part["refusal"], event["refusal"]),
+            "response.content_part.done" => {
+                assert_eq!(*part, event["part"]);
+                *open = None;
+            }
+            other => panic!("{other}"),
+        }
+    }
+
+    fn without_logprobs(mut output: Value) -> Value {
         for item in output.as_array_mut().unwrap() {
             for part in item.get_mut("content").and_then(Value::as_array_mut).into_iter().flatten() {
                 if part["type"] == "output_text" {
@@ -356,8 +365,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(output, Value::Array(items));
-        response.clone()
+        output
     }
 
     fn any_finish() -> impl Strategy<Value = Option<FinishReason>> {
