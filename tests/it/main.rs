@@ -24,6 +24,7 @@ mod keys;
 mod layering;
 mod lifecycle;
 mod listener;
+mod passthrough;
 mod semantic;
 mod store;
 mod storing;
