@@ -21,7 +21,7 @@ MODELS = {
 
 # One upstream for each fault: what one of them meets must not park or break the next.
 FAULTS = (
-    "refusing narrow limited overloaded keyless missing free crashing babbling rude cutting breaking".split()
+    "refusing narrow limited overloaded keyless missing free crashing babbling rude cutting breaking snapping".split()
 )
 
 # Where each kind has its base URL, below the upstream's own address, and its name in the configuration.
