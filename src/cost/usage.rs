@@ -11,9 +11,8 @@ use super::tokens::{count, estimate};
 use super::{Counts, Tariff, cost_usd};
 use crate::chat::{ChatRequest, ChatResponse, Message, OutputFormat, Part, Tool, ToolCall, Usage};
 
-/// Returns what an answer of a model cost in USD; `None` where the price or the tokens are not known.
-pub fn cost_of(tariff: &Tariff, model: &str, usage: Option<&Usage>) -> Option<f64> {
-    let usage = usage?;
+/// Returns what an answer of a model cost in USD; `None` where the price is not known.
+pub fn cost_of(tariff: &Tariff, model: &str, usage: &Usage) -> Option<f64> {
     let counts = Counts {
         prompt: usage.prompt_tokens,
         cached: usage.cached_tokens.unwrap_or(0),
@@ -82,7 +81,9 @@ fn push_format<'a>(format: &'a OutputFormat, texts: &mut Vec<Cow<'a, str>>) {
     match format {
         OutputFormat::Text | OutputFormat::JsonObject => {}
         OutputFormat::JsonSchema(schema) => {
-            texts.extend([&schema.name, &schema.description].into_iter().flatten().map(|text| Cow::from(text)));
+            texts.extend(
+                [&schema.name, &schema.description].into_iter().flatten().map(|text| Cow::from(text)),
+            );
             texts.extend(schema.schema.as_ref().map(json));
         }
         OutputFormat::Other(format) => texts.push(json(format)),
@@ -195,8 +196,7 @@ mod tests {
             cached_tokens: Some(600_000),
             ..Usage::default()
         };
-        assert_eq!(cost_of(&tariff, "m", Some(&usage)), Some(0.8 + 0.3 + 4.0));
-        assert_eq!(cost_of(&tariff, "unpriced", Some(&usage)), None);
-        assert_eq!(cost_of(&tariff, "m", None), None);
+        assert_eq!(cost_of(&tariff, "m", &usage), Some(0.8 + 0.3 + 4.0));
+        assert_eq!(cost_of(&tariff, "unpriced", &usage), None);
     }
 }
