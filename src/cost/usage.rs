@@ -81,9 +81,7 @@ fn push_format<'a>(format: &'a OutputFormat, texts: &mut Vec<Cow<'a, str>>) {
     match format {
         OutputFormat::Text | OutputFormat::JsonObject => {}
         OutputFormat::JsonSchema(schema) => {
-            texts.extend(
-                [&schema.name, &schema.description].into_iter().flatten().map(|text| Cow::from(text)),
-            );
+            texts.extend([&schema.name, &schema.description].into_iter().flatten().map(Cow::from));
             texts.extend(schema.schema.as_ref().map(json));
         }
         OutputFormat::Other(format) => texts.push(json(format)),
