@@ -15,7 +15,7 @@ use crate::transport::{BODY_BYTES_MAX, Body, CallLimits, Incoming, Outgoing};
 
 /// How one call ended.
 pub(super) enum Ended {
-    Answered(ChatResponse),
+    Answered(Box<ChatResponse>),
     /// Nothing was sent: the upstream's format has no words for the request.
     Unsendable(ProviderError),
     /// Nothing was handed on: somebody else may be asked.
@@ -132,7 +132,7 @@ impl<S: FnMut(Event) + Send> Progress<'_, S> {
     async fn call(&mut self, outgoing: Outgoing, streams: bool) -> Ended {
         let result = if streams { self.stream(outgoing).await } else { self.whole(outgoing).await };
         match result {
-            Ok(answer) => Ended::Answered(answer),
+            Ok(answer) => Ended::Answered(Box::new(answer)),
             Err(error) if self.opened => Ended::Broken(error),
             Err(error) => Ended::Failed(error),
         }

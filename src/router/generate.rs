@@ -98,7 +98,7 @@ impl Router {
             let error = match attempt.run(&mut attempts, &mut sink).await {
                 Ended::Answered(mut answer) => {
                     let cost_usd = attempt.settle(&mut answer, &mut sink).await;
-                    return Ok(Generation { answer, cost_usd });
+                    return Ok(Generation { answer: *answer, cost_usd });
                 }
                 Ended::Broken(error) => {
                     // It was noted as a success when it began.
