@@ -51,7 +51,8 @@ pub struct ModelConfig {
     pub name: String,
     /// Whether it can stream. Default `true`; where it cannot it is asked for whole answers.
     pub stream: bool,
-    /// Tokens that prompt and answer may have together. Default: unknown.
+    /// Tokens that prompt and answer may have together; what was too long for one model is not sent to another whose window
+    /// is no larger. Default: unknown.
     pub context_window: Option<u64>,
     /// What it costs. Default: as `models/prices.toml` has it; where that has nothing the cost is unknown.
     pub prices: Option<Prices>,
@@ -122,8 +123,8 @@ impl From<ModelSpelling> for ModelConfig {
 pub struct Timeouts {
     /// Milliseconds to connect. Default 5,000.
     pub connect_ms: u64,
-    /// Milliseconds to the first token while another upstream is left in the chain; the last one has until the
-    /// deadline. Default 10,000.
+    /// Milliseconds to the first token while another upstream is left in the chain, but at least 120,000 for a model that
+    /// is asked to reason; the last one has until the deadline. Default 10,000.
     pub first_token_ms: u64,
     /// Milliseconds between tokens; comments and pings do not count as tokens. Default 15,000.
     pub idle_ms: u64,

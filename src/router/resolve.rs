@@ -36,6 +36,11 @@ impl Step {
         format!("{}/{}", self.upstream.name, self.model)
     }
 
+    /// Returns how many tokens prompt and answer may have together, where that is configured.
+    pub fn context_window(&self) -> Option<u64> {
+        self.upstream.context_window(&self.model)
+    }
+
     /// Returns the model's label in metrics: its name where that is configured, else `other`.
     pub fn model_label(&self) -> &str {
         if self.is_free { "other" } else { &self.model }

@@ -9,6 +9,7 @@
 mod admin;
 mod bad_input;
 mod cli;
+mod costs;
 mod embed;
 mod exact;
 mod examples;
