@@ -11,6 +11,8 @@ mod failure;
 mod fields;
 mod foreign;
 pub mod gemini;
+mod gemini_request;
+mod gemini_response;
 #[cfg(test)]
 mod golden;
 pub mod json;
