@@ -6,7 +6,8 @@ use moka::sync::Cache;
 use serde_json::{Map, Value};
 
 use crate::chat::{
-    ChatRequest, ChatResponse, Choice, Entry, Fingerprint, Image, ImageSource, Part, Reasoning, Tool, ToolCall,
+    ChatRequest, ChatResponse, Choice, Entry, Fingerprint, Image, ImageSource, Part, Reasoning, Tool,
+    ToolCall,
 };
 
 /// Entries in memory. Bounded by weight and not by time: whoever reads checks the expiry, which no hit moves.

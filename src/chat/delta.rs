@@ -109,7 +109,9 @@ impl Assembly {
                 let is_new = self.takes_break(*choice);
                 push_text(choice_of(&mut self.answer, *choice), text, is_new);
             }
-            Delta::Citation { choice, value } => cite(&mut choice_of(&mut self.answer, *choice).content, value),
+            Delta::Citation { choice, value } => {
+                cite(&mut choice_of(&mut self.answer, *choice).content, value)
+            }
             Delta::Reasoning { choice, text, signature } => {
                 let is_new = self.takes_break(*choice);
                 let content = &mut choice_of(&mut self.answer, *choice).content;

@@ -13,8 +13,9 @@ use serde_json::{Map, Value};
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
 use super::{
-    ChatRequest, EndUser, Fingerprint, Image, ImageSource, JsonSchema, Message, ModelAlias, Namespace, OutputFormat,
-    Owner, Part, Partition, Reasoning, Role, Sampling, SemanticKey, TenantId, Tool, ToolCall, ToolChoice,
+    ChatRequest, EndUser, Fingerprint, Image, ImageSource, JsonSchema, Message, ModelAlias, Namespace,
+    OutputFormat, Owner, Part, Partition, Reasoning, Role, Sampling, SemanticKey, TenantId, Tool, ToolCall,
+    ToolChoice,
 };
 use crate::config::Scope;
 
@@ -99,7 +100,10 @@ impl KeyRules {
     pub fn keyed_instructions(&self, request: &ChatRequest) -> Vec<String> {
         let instructions = request.messages.iter().filter(|message| message.role.is_instruction());
         let texts = instructions.flat_map(|message| {
-            message.content.iter().filter_map(|part| Some(self.keyed_text(message.role, part.text()?, true, true)))
+            message
+                .content
+                .iter()
+                .filter_map(|part| Some(self.keyed_text(message.role, part.text()?, true, true)))
         });
         texts.map(|text| nfc(&text).into_owned()).collect()
     }
@@ -509,26 +513,32 @@ mod tests {
         let count = || maybe(0..3_u32);
         (
             (number(), number(), number(), number(), maybe(0..2_i64)),
-            (prop::collection::vec(text(), 0..3), [count(), count(), count()], maybe(fields().prop_map(Value::Object))),
+            (
+                prop::collection::vec(text(), 0..3),
+                [count(), count(), count()],
+                maybe(fields().prop_map(Value::Object)),
+            ),
             (maybe(text()), maybe(text())),
         )
-            .prop_map(|(numbers, (stop, [n, logprobs, top_k], logit_bias), (reasoning_effort, verbosity))| {
-                let (temperature, top_p, presence_penalty, frequency_penalty, seed) = numbers;
-                Sampling {
-                    temperature,
-                    top_p,
-                    top_k,
-                    presence_penalty,
-                    frequency_penalty,
-                    seed,
-                    stop,
-                    n,
-                    logit_bias,
-                    logprobs,
-                    reasoning_effort,
-                    verbosity,
-                }
-            })
+            .prop_map(
+                |(numbers, (stop, [n, logprobs, top_k], logit_bias), (reasoning_effort, verbosity))| {
+                    let (temperature, top_p, presence_penalty, frequency_penalty, seed) = numbers;
+                    Sampling {
+                        temperature,
+                        top_p,
+                        top_k,
+                        presence_penalty,
+                        frequency_penalty,
+                        seed,
+                        stop,
+                        n,
+                        logit_bias,
+                        logprobs,
+                        reasoning_effort,
+                        verbosity,
+                    }
+                },
+            )
     }
 
     /// Requests in all that shapes an answer.

@@ -64,14 +64,17 @@ impl ChatRequest {
     /// semantic match. A tool result, a prefill, an image or a named speaker gives `None`.
     pub fn last_prompt(&self) -> Option<&str> {
         match self.messages.last()? {
-            Message { role: Role::User, content, name: None, tool_call_id: None, is_error: false, unknown }
-                if unknown.is_empty() =>
-            {
-                match content.as_slice() {
-                    [Part::Text(text)] => Some(text),
-                    _ => None,
-                }
-            }
+            Message {
+                role: Role::User,
+                content,
+                name: None,
+                tool_call_id: None,
+                is_error: false,
+                unknown,
+            } if unknown.is_empty() => match content.as_slice() {
+                [Part::Text(text)] => Some(text),
+                _ => None,
+            },
             _ => None,
         }
     }

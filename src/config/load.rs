@@ -157,6 +157,7 @@ fn read_environment(
 
 #[cfg(test)]
 mod tests {
+    use super::super::{ModelConfig, Prices};
     use super::*;
 
     fn load_text(text: &str, environment: &Environment) -> Result<Config, ConfigError> {
@@ -202,6 +203,54 @@ mod tests {
         ] {
             let message = refusal(text);
             assert!(message.contains(path), "{message}");
+        }
+    }
+
+    const LOCAL: &str =
+        "[[providers]]\nname = \"l\"\nkind = \"openai_compatible\"\nbase_url = \"http://127.0.0.1:1/v1\"\n";
+
+    #[test]
+    fn a_model_is_a_name_or_a_table_with_what_is_known_of_it() {
+        let models = |text: &str| {
+            let text = format!("{LOCAL}{text}");
+            load_text(&text, &Environment::default()).unwrap().providers[0].models.clone().unwrap()
+        };
+        let known = ModelConfig {
+            stream: false,
+            context_window: Some(8_192),
+            prices: Some(Prices { input: 1.0, output: 2.5, cached_input: Some(0.0) }),
+            ..ModelConfig::named("a")
+        };
+        let table = [
+            "name = \"a\"",
+            "stream = false",
+            "context_window = 8192",
+            "prices = { input = 1, output = 2.5, cached_input = 0 }",
+        ];
+        let block = models(&format!("[[providers.models]]\n{}", table.join("\n")));
+        assert_eq!(block, std::slice::from_ref(&known));
+        let inline = models(&format!("models = [\"b\", {{ {} }}]", table.join(", ")));
+        assert_eq!(inline, [ModelConfig::named("b"), known]);
+        let uncached = models("models = [{ name = \"a\", prices = { input = 1, output = 2 } }]");
+        assert_eq!(uncached[0].prices, Some(Prices { input: 1.0, output: 2.0, cached_input: None }));
+    }
+
+    #[test]
+    fn an_impossible_price_or_window_is_refused_with_its_path() {
+        for (table, path) in [
+            ("prices = { input = -0.1, output = 1 }", "providers[0].models[1].prices.input"),
+            ("prices = { input = 1, output = nan }", "providers[0].models[1].prices.output"),
+            (
+                "prices = { input = 1, output = 1, cached_input = inf }",
+                "providers[0].models[1].prices.cached_input",
+            ),
+            ("context_window = 0", "providers[0].models[1].context_window"),
+            ("prices = { input = 1 }", "providers[0].models[1]"),
+            ("prices = { input = 1, output = 1, discount = 1 }", "providers[0].models[1]"),
+            ("price = 1", "providers[0].models[1]"),
+        ] {
+            let message = refusal(&format!("{LOCAL}models = [\"a\", {{ name = \"b\", {table} }}]"));
+            assert!(message.contains(path), "{table}: {message}");
         }
     }
 

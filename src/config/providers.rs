@@ -45,16 +45,37 @@ pub enum ProviderKind {
 }
 
 /// A model of an upstream: a name, or a table with what is known of it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(from = "ModelSpelling")]
 pub struct ModelConfig {
     pub name: String,
     /// Whether it can stream. Default `true`; where it cannot it is asked for whole answers.
     pub stream: bool,
+    /// Tokens that prompt and answer may have together. Default: unknown.
+    pub context_window: Option<u64>,
+    /// What it costs. Default: as `models/prices.toml` has it; where that has nothing the cost is unknown.
+    pub prices: Option<Prices>,
+}
+
+/// What a model costs, in USD per million tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Prices {
+    /// Of the prompt.
+    pub input: f64,
+    /// Of the answer, reasoning included.
+    pub output: f64,
+    /// Of what the vendor had in its own prompt cache. Default: as `input`.
+    #[serde(default)]
+    pub cached_input: Option<f64>,
 }
 
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "expected a model's name, or a table with `name` and `stream`")]
+#[serde(
+    untagged,
+    expecting = "expected a model's name, or a table with `name`, `stream`, `context_window` and \
+                 `prices = { input, output, cached_input }`"
+)]
 enum ModelSpelling {
     Name(String),
     #[serde(rename_all = "snake_case")]
@@ -67,17 +88,30 @@ struct ModelTable {
     name: String,
     #[serde(default = "yes")]
     stream: bool,
+    #[serde(default)]
+    context_window: Option<u64>,
+    #[serde(default)]
+    prices: Option<Prices>,
 }
 
 const fn yes() -> bool {
     true
 }
 
+impl ModelConfig {
+    /// Returns a model of which only the name is known.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: name.into(), stream: true, context_window: None, prices: None }
+    }
+}
+
 impl From<ModelSpelling> for ModelConfig {
     fn from(spelling: ModelSpelling) -> Self {
         match spelling {
-            ModelSpelling::Name(name) => Self { name, stream: true },
-            ModelSpelling::Table(ModelTable { name, stream }) => Self { name, stream },
+            ModelSpelling::Name(name) => Self::named(name),
+            ModelSpelling::Table(ModelTable { name, stream, context_window, prices }) => {
+                Self { name, stream, context_window, prices }
+            }
         }
     }
 }

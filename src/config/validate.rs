@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
-use super::{CacheConfig, Config, ConfigError, ProviderConfig, ProviderKind};
+use super::{CacheConfig, Config, ConfigError, ModelConfig, ProviderConfig, ProviderKind};
 
 /// Seconds an answer may be asked to live, at most a year; requests are held to the same range.
 pub const TTL_SECONDS: RangeInclusive<u64> = 1..=31_536_000;
@@ -21,6 +21,15 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
         if !names.insert(upstream.name.as_str()) {
             return refuse(format!("providers[{at}].name"), format!("`{}` is there twice", upstream.name));
         }
+    }
+    if let Some(name) = &config.passthrough.provider
+        && !names.contains(name.as_str())
+    {
+        let known: Vec<_> = config.providers.iter().map(|provider| provider.name.as_str()).collect();
+        return refuse(
+            "passthrough.provider",
+            format!("`{name}` is not a configured provider ({})", known.join(", ")),
+        );
     }
     let mut aliases = HashSet::new();
     for (at, route) in config.routes.iter().enumerate() {
@@ -129,6 +138,9 @@ fn provider(path: &str, provider: &ProviderConfig) -> Result<(), ConfigError> {
     ] {
         within(&format!("{path}.timeouts.{name}"), Some(value), 1..=3_600_000)?;
     }
+    for (at, listed) in provider.models.iter().flatten().enumerate() {
+        model(&format!("{path}.models[{at}]"), listed)?;
+    }
     match (&provider.base_url, provider.kind) {
         (Some(url), _) => base_url(&format!("{path}.base_url"), url),
         (None, ProviderKind::OpenAiCompatible) => {
@@ -136,6 +148,24 @@ fn provider(path: &str, provider: &ProviderConfig) -> Result<(), ConfigError> {
         }
         (None, ProviderKind::OpenAi | ProviderKind::Sandbox) => Ok(()),
     }
+}
+
+fn model(path: &str, model: &ModelConfig) -> Result<(), ConfigError> {
+    within(&format!("{path}.context_window"), model.context_window, 1..=1_000_000_000)?;
+    let Some(prices) = model.prices else { return Ok(()) };
+    for (name, price) in [
+        ("input", Some(prices.input)),
+        ("output", Some(prices.output)),
+        ("cached_input", prices.cached_input),
+    ] {
+        if price.is_some_and(|price| !price.is_finite() || price < 0.0) {
+            return refuse(
+                format!("{path}.prices.{name}"),
+                "expected USD per million tokens, 0 or more and finite",
+            );
+        }
+    }
+    Ok(())
 }
 
 /// The operator's word is taken, loopback and plain HTTP included; but a link-local address is where clouds keep

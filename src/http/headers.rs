@@ -14,12 +14,12 @@ use crate::gateway::Outcome;
 pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 pub(super) const UPSTREAM_ATTEMPTS: HeaderName = HeaderName::from_static("x-upstream-attempts");
 pub(super) const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
-const CACHE_SOURCE: HeaderName = HeaderName::from_static("x-cache-source");
+pub(super) const CACHE_SOURCE: HeaderName = HeaderName::from_static("x-cache-source");
 const CACHE_TIER: HeaderName = HeaderName::from_static("x-cache-tier");
 const CACHE_KEY: HeaderName = HeaderName::from_static("x-cache-key");
 const CACHE_ENTRY: HeaderName = HeaderName::from_static("x-cache-entry");
 const CACHE_SIMILARITY: HeaderName = HeaderName::from_static("x-cache-similarity");
-const PROVIDER: HeaderName = HeaderName::from_static("x-provider");
+pub(super) const PROVIDER: HeaderName = HeaderName::from_static("x-provider");
 const MODEL: HeaderName = HeaderName::from_static("x-model");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -126,19 +126,12 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::chat::{CacheStatus, ChatResponse, Fingerprint, Tier};
+    use crate::chat::{CacheStatus, Fingerprint, Tier};
     use crate::gateway::Answer;
 
     fn semantic_hit() -> Outcome {
         Outcome {
-            answer: Answer::Whole(Arc::new(ChatResponse {
-                id: "1".into(),
-                created: 0,
-                model: "m".into(),
-                choices: Vec::new(),
-                usage: None,
-                unknown: serde_json::Map::new(),
-            })),
+            answer: Answer::Whole(Arc::default()),
             source: Source::Semantic,
             tier: Some(Tier::Semantic),
             key: Some(Fingerprint::from_bytes([1; 32])),

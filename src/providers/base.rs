@@ -42,7 +42,8 @@ impl Base {
 
     /// Adds the version to an address that does not end with it: operators write both forms.
     pub(super) fn versioned(mut self, version: &str) -> Self {
-        let ends_with_it = self.url.path_segments().and_then(Iterator::last).is_some_and(|last| last == version);
+        let ends_with_it =
+            self.url.path_segments().and_then(Iterator::last).is_some_and(|last| last == version);
         if !ends_with_it && let Ok(mut path) = self.url.path_segments_mut() {
             path.push(version);
         }
@@ -129,7 +130,10 @@ mod tests {
     #[test]
     fn a_path_goes_below_the_base_and_never_out_of_it() {
         let base = Base::new("http://127.0.0.1:1/base/v1/?a=b").unwrap();
-        assert_eq!(base.at(&["chat", "completions"]).as_str(), "http://127.0.0.1:1/base/v1/chat/completions?a=b");
+        assert_eq!(
+            base.at(&["chat", "completions"]).as_str(),
+            "http://127.0.0.1:1/base/v1/chat/completions?a=b"
+        );
         assert_eq!(base.at(&["a/b"]).path(), "/base/v1/a%2Fb");
         let (url, _) = base.forward("files/f%2F1?limit=2").unwrap();
         assert_eq!(url.as_str(), "http://127.0.0.1:1/base/v1/files/f%2F1?a=b&limit=2");
@@ -140,7 +144,9 @@ mod tests {
 
     #[test]
     fn a_version_is_added_once() {
-        for url in ["https://a.example", "https://a.example/", "https://a.example/v1", "https://a.example/v1/"] {
+        for url in
+            ["https://a.example", "https://a.example/", "https://a.example/v1", "https://a.example/v1/"]
+        {
             assert_eq!(Base::new(url).unwrap().versioned("v1").at(&["x"]).as_str(), "https://a.example/v1/x");
         }
     }

@@ -15,7 +15,12 @@ pub fn failed(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> ProviderE
     let status = status.as_u16();
     let hint = wait_hint(headers, Some(&body.raw));
     let kind = kind_of(status, &body);
-    ProviderError { status: Some(status), retry_after: hint.after, should_retry: hint.should_retry, ..told(kind, body) }
+    ProviderError {
+        status: Some(status),
+        retry_after: hint.after,
+        should_retry: hint.should_retry,
+        ..told(kind, body)
+    }
 }
 
 /// Returns what an error inside a good response means: by the status in its code, by its words, else no answer.
@@ -49,7 +54,10 @@ fn told(kind: ProviderErrorKind, body: ErrorBody) -> ProviderError {
 /// Returns the status that an error inside a good response would have had, as far as its words tell.
 fn implied_status(body: &ErrorBody) -> Option<u16> {
     [&body.code, &body.kind].into_iter().flatten().find_map(|word| match word.as_str() {
-        "invalid_request_error" | "BadRequestError" | "context_length_exceeded" | "INVALID_ARGUMENT"
+        "invalid_request_error"
+        | "BadRequestError"
+        | "context_length_exceeded"
+        | "INVALID_ARGUMENT"
         | "FAILED_PRECONDITION" => Some(400),
         "authentication_error" | "invalid_api_key" | "UNAUTHENTICATED" => Some(401),
         "billing_error" => Some(402),
@@ -57,7 +65,11 @@ fn implied_status(body: &ErrorBody) -> Option<u16> {
         "not_found_error" | "model_not_found" | "NOT_FOUND" => Some(404),
         "request_too_large" | "exceed_context_size_error" => Some(413),
         "rate_limit_error" | "rate_limit_exceeded" | "insufficient_quota" | "RESOURCE_EXHAUSTED" => Some(429),
-        "server_error" | "api_error" | "internal_error" | "internal_server_error" | "INTERNAL"
+        "server_error"
+        | "api_error"
+        | "internal_error"
+        | "internal_server_error"
+        | "INTERNAL"
         | "InternalServerError" => Some(500),
         "server_is_overloaded" | "service_unavailable_error" | "UNAVAILABLE" => Some(503),
         "timeout_error" | "DEADLINE_EXCEEDED" => Some(504),
@@ -166,5 +178,147 @@ fn kind_of(status: u16, body: &ErrorBody) -> ProviderErrorKind {
         500..=599 => ProviderErrorKind::ServerError,
         // A redirect, an empty success, an error under a good status.
         _ => ProviderErrorKind::Malformed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::providers::StreamDecoder;
+    use crate::wire::Format;
+
+    #[test]
+    fn a_failure_is_classed_by_status_and_body() {
+        use ProviderErrorKind::*;
+        for (status, code, message, kind) in [
+            (204, "", "", Malformed),
+            (301, "", "", Malformed),
+            (400, "", "", BadRequest),
+            (400, "context_length_exceeded", "", ContextTooLong),
+            (400, "400", "This model's maximum context length is 4096 tokens", ContextTooLong),
+            (400, "content_filter", "", ContentPolicy),
+            (400, "unsupported_parameter", "", Capability),
+            (400, "", "API key not valid. Please pass a valid API key.", BadKey),
+            (400, "", "Unsupported parameter: 'max_tokens' is not supported with this model.", Capability),
+            (
+                400,
+                "",
+                "You have reached your specified API usage limits. You will regain access on",
+                QuotaGone,
+            ),
+            (400, "", "Your credit balance is too low to access the Anthropic API.", QuotaGone),
+            (400, "", "gpt-9 is not a valid model ID", ModelMissing),
+            (401, "", "", BadKey),
+            (402, "", "", QuotaGone),
+            (403, "", "", BadKey),
+            (403, "403", "Your input was flagged", ContentPolicy),
+            (404, "model_not_found", "", ModelMissing),
+            (404, "DeploymentNotFound", "", ModelMissing),
+            (405, "", "", BadRequest),
+            (408, "", "", ServerError),
+            (413, "", "", ContextTooLong),
+            (422, "", "", BadRequest),
+            (429, "", "", RateLimited),
+            (429, "rate_limit_exceeded", "", RateLimited),
+            (429, "slow_down", "", Overloaded),
+            (429, "insufficient_quota", "", QuotaGone),
+            (429, "project_spend_limit_exceeded", "", QuotaGone),
+            (500, "", "", ServerError),
+            (500, "", "the request exceeds the available context size", ContextTooLong),
+            (502, "", "", ServerError),
+            (503, "", "", Overloaded),
+            (524, "", "", ServerError),
+            (529, "", "", Overloaded),
+        ] {
+            let body = serde_json::json!({"error": {"message": message, "code": code}}).to_string();
+            let error = failed(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), body.as_bytes());
+            assert_eq!(error.kind, kind, "{status} {code} {message}");
+            let is_told = !message.is_empty() && kind.is_callers_fault();
+            assert_eq!(error.message == message, is_told, "{status} {code} {message}");
+        }
+        let page = failed(StatusCode::BAD_GATEWAY, &HeaderMap::new(), b"<html>Bad gateway</html>");
+        assert_eq!(page.kind, ServerError);
+    }
+
+    #[test]
+    fn vendors_other_than_openai_say_it_in_their_own_shape() {
+        use ProviderErrorKind::*;
+        for (status, body, kind) in [
+            (
+                400,
+                r#"{"type": "error", "error": {"type": "invalid_request_error", "message": "prompt is too long: 2 > 1"}}"#,
+                ContextTooLong,
+            ),
+            (402, r#"{"type": "error", "error": {"type": "billing_error", "message": "x"}}"#, QuotaGone),
+            (429, r#"{"type": "error", "error": {"type": "rate_limit_error", "message": "x"}}"#, RateLimited),
+            (529, r#"{"type": "error", "error": {"type": "overloaded_error", "message": "x"}}"#, Overloaded),
+            (
+                400,
+                r#"{"error": {"code": 400, "status": "INVALID_ARGUMENT", "message": "x", "details": [{"reason": "API_KEY_INVALID"}]}}"#,
+                BadKey,
+            ),
+            (
+                400,
+                r#"{"error": {"code": 400, "status": "FAILED_PRECONDITION", "message": "User location is not supported"}}"#,
+                BadKey,
+            ),
+            (400, r#"[{"error": {"code": 400, "status": "INVALID_ARGUMENT", "message": "x"}}]"#, BadRequest),
+            (
+                400,
+                r#"{"error": {"code": 400, "message": "The input token count (9) exceeds the maximum number of tokens allowed (8)."}}"#,
+                ContextTooLong,
+            ),
+            (429, r#"{"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "message": "x"}}"#, RateLimited),
+            (
+                429,
+                r#"{"error": {"code": 429, "details": [{"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [{"quotaId": "RequestsPerDayPerModel"}]}]}}"#,
+                QuotaGone,
+            ),
+            (
+                400,
+                r#"{"error": {"code": "content_filter", "message": "x", "innererror": {"code": "ResponsibleAIPolicyViolation"}}}"#,
+                ContentPolicy,
+            ),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(failed(status, &HeaderMap::new(), body.as_bytes()).kind, kind, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn a_failure_carries_the_wait_that_headers_and_body_tell() {
+        let mut headers = HeaderMap::new();
+        headers.insert("retry-after", "2".parse().unwrap());
+        headers.insert("x-should-retry", "false".parse().unwrap());
+        let limited = failed(StatusCode::TOO_MANY_REQUESTS, &headers, b"");
+        assert_eq!(limited.wait_hint(), Some(Duration::from_secs(2)));
+        assert!(!limited.is_retryable());
+        let body = r#"{"error": {"code": 429, "details": [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "22s"}]}}"#;
+        let inside = refused(Format::OpenAi.decode(body.as_bytes()).unwrap_err());
+        assert_eq!(inside.wait_hint(), Some(Duration::from_secs(22)));
+        assert!(inside.is_retryable());
+    }
+
+    #[test]
+    fn an_error_inside_a_good_response_is_classed_by_its_words() {
+        use ProviderErrorKind::*;
+        for (error, kind, label) in [
+            (r#"{"message": "x", "code": 502}"#, ServerError, "502"),
+            (r#"{"message": "x", "code": 429}"#, RateLimited, "429"),
+            (r#"{"message": "x", "type": "BadRequestError", "code": 400}"#, BadRequest, "400"),
+            (r#"{"message": "x", "type": "server_error"}"#, ServerError, "500"),
+            (r#"{"message": "x", "type": "insufficient_quota"}"#, QuotaGone, "429"),
+            (r#"{"message": "x", "type": "surprise"}"#, Malformed, "malformed"),
+            (r#""x""#, Malformed, "malformed"),
+        ] {
+            let body = format!(r#"{{"error": {error}}}"#);
+            let refused = refused(Format::OpenAi.decode(body.as_bytes()).unwrap_err());
+            assert_eq!((refused.kind, refused.attempt_label().as_str()), (kind, label), "{error}");
+            let mut stream = StreamDecoder::new(Format::OpenAi, 1);
+            let event = format!("data: {body}\n\n");
+            assert_eq!(stream.feed(event.as_bytes(), &mut Vec::new()).unwrap_err(), refused);
+        }
     }
 }

@@ -157,7 +157,9 @@ impl ProviderErrorKind {
     /// of that, and a caller's mistake still less.
     pub const fn counts_against_breaker(self) -> bool {
         match self {
-            Self::Overloaded | Self::ServerError | Self::Transport(_) | Self::Timeout | Self::Malformed => true,
+            Self::Overloaded | Self::ServerError | Self::Transport(_) | Self::Timeout | Self::Malformed => {
+                true
+            }
             Self::RateLimited
             | Self::QuotaGone
             | Self::BadKey

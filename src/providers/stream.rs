@@ -81,3 +81,103 @@ impl StreamDecoder {
         read
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::Assembly;
+    use crate::providers::ProviderErrorKind;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_came_before_an_error_is_not_lost_with_it() {
+        let mut stream = StreamDecoder::new(Format::OpenAi, 1);
+        let mut deltas = Vec::new();
+        let bytes = concat!(
+            "data: {\"id\":\"1\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"said\"}}]}\n\n",
+            "data: {\"error\": {\"message\": \"broken\", \"code\": 502}}\n\n",
+        );
+        let error = stream.feed(bytes.as_bytes(), &mut deltas).unwrap_err();
+        assert_eq!(error.kind, ProviderErrorKind::ServerError);
+        assert!(deltas.contains(&Delta::Text { choice: 0, text: "said".into() }));
+    }
+
+    #[test]
+    fn an_error_outside_of_any_event_is_read_at_the_end() {
+        for (bytes, kind) in [
+            (
+                "{\n  \"error\": {\"code\": 503, \"status\": \"UNAVAILABLE\"}\n}\n",
+                ProviderErrorKind::Overloaded,
+            ),
+            ("error: {\"code\": 400, \"message\": \"x\"}\n\n", ProviderErrorKind::BadRequest),
+            ("nonsense\n\n", ProviderErrorKind::Malformed),
+        ] {
+            let mut stream = StreamDecoder::new(Format::OpenAi, 1);
+            stream.feed(bytes.as_bytes(), &mut Vec::new()).unwrap();
+            assert_eq!(stream.finish(&mut Vec::new()).unwrap_err().kind, kind, "{bytes}");
+        }
+    }
+
+    const STREAM: &str = concat!(
+        ": ping\n\n",
+        "data: {\"id\":\"1\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Grüße 🦀\"}}]}\r\n\r\n",
+        "data: {\"id\":\"1\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n",
+        "data: {\"id\":\"1\",\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2}}\n\n",
+        "data: [DONE]",
+    );
+
+    fn read<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<Delta>, ProviderError> {
+        let mut stream = StreamDecoder::new(Format::OpenAi, 1);
+        let mut deltas = Vec::new();
+        for chunk in chunks {
+            stream.feed(chunk, &mut deltas)?;
+        }
+        stream.finish(&mut deltas)?;
+        Ok(deltas)
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_of_the_bytes_gives_the_same_pieces(mut cuts in prop::collection::vec(0..=STREAM.len(), 0..9)) {
+            cuts.extend([0, STREAM.len()]);
+            cuts.sort_unstable();
+            let chunks = cuts.windows(2).map(|cut| &STREAM.as_bytes()[cut[0]..cut[1]]);
+            prop_assert_eq!(read(chunks), read([STREAM.as_bytes()]));
+        }
+
+        #[test]
+        fn a_stream_cut_before_its_finish_reason_is_never_complete(cut in 0..STREAM.len()) {
+            let finish = STREAM.find("stop").unwrap();
+            let read = read([&STREAM.as_bytes()[..cut]]);
+            if cut <= finish {
+                prop_assert!(read.is_err());
+            }
+            if let Ok(deltas) = read {
+                let mut assembly = Assembly::default();
+                deltas.iter().for_each(|delta| assembly.push(delta));
+                prop_assert!(assembly.is_finished(1));
+                let answer = assembly.into_answer().unwrap();
+                prop_assert_eq!(answer.text(), "Grüße 🦀");
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_is_complete_before_the_stream_is_over_and_nothing_after_that_spoils_it() {
+        let mut stream = StreamDecoder::new(Format::OpenAi, 1);
+        let (head, tail) = STREAM.split_at(STREAM.find("data: {\"id\":\"1\",\"choices\":[],").unwrap());
+        assert!(!stream.is_complete());
+        stream.feed(head.as_bytes(), &mut Vec::new()).unwrap();
+        assert!(stream.is_complete() && !stream.is_done());
+        stream.feed(tail.as_bytes(), &mut Vec::new()).unwrap();
+        stream.finish(&mut Vec::new()).unwrap();
+        assert!(stream.is_done());
+
+        let mut stream = StreamDecoder::new(Format::OpenAi, 1);
+        stream.feed(head.as_bytes(), &mut Vec::new()).unwrap();
+        let mut late = Vec::new();
+        assert_eq!(stream.feed(b"data: {\"error\": {\"message\": \"late\"}}\n\n", &mut late), Ok(()));
+        assert!(late.is_empty());
+        assert!(stream.is_done());
+    }
+}

@@ -8,9 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use super::generate::{Event, Opened, Times};
 use super::{Router, Step};
 use crate::chat::{self, Assembly, ChatRequest, ChatResponse, Delta, FinishReason};
-use crate::providers::{
-    ProviderError, ProviderErrorKind, StreamDecoder, failed, is_event_stream, refused,
-};
+use crate::providers::{ProviderError, ProviderErrorKind, StreamDecoder, failed, is_event_stream, refused};
 use crate::transport::{BODY_BYTES_MAX, Body, CallLimits, Incoming, Outgoing};
 
 /// How one call ended.
@@ -154,7 +152,7 @@ impl<S: FnMut(Event) + Send> Progress<'_, S> {
             return Ok(response);
         }
         let Incoming { status, headers, body } = response;
-        let body = timeout_at(first_byte, read_at_most(body, ERROR_BYTES_MAX)).await.unwrap_or_default();
+        let body = timeout_at(first_byte, body.at_most(ERROR_BYTES_MAX)).await.unwrap_or_default();
         Err(failed(status, &headers, &body))
     }
 
@@ -287,7 +285,9 @@ impl Stream {
 fn says_something(delta: &Delta) -> bool {
     match delta {
         Delta::Start { .. } | Delta::Usage(_) | Delta::Break { .. } => false,
-        Delta::Text { text, .. } | Delta::Refusal { text, .. } | Delta::Reasoning { text, .. } => !text.is_empty(),
+        Delta::Text { text, .. } | Delta::Refusal { text, .. } | Delta::Reasoning { text, .. } => {
+            !text.is_empty()
+        }
         Delta::Citation { .. }
         | Delta::ToolCall { .. }
         | Delta::Part { .. }
@@ -295,16 +295,4 @@ fn says_something(delta: &Delta) -> bool {
         | Delta::Unknown { .. }
         | Delta::Finish { .. } => true,
     }
-}
-
-async fn read_at_most(mut body: Body, bytes_max: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while let Ok(Some(chunk)) = body.chunk().await {
-        bytes.extend_from_slice(&chunk);
-        if bytes.len() >= bytes_max {
-            bytes.truncate(bytes_max);
-            break;
-        }
-    }
-    bytes
 }

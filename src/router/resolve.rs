@@ -169,12 +169,10 @@ mod tests {
     fn upstream(name: &str, kind: ProviderKind, models: Option<&[&str]>) -> Arc<Upstream> {
         let config = ProviderConfig {
             base_url: Some("http://127.0.0.1:9/v1".into()),
-            models: models.map(|names| {
-                names.iter().map(|name| ModelConfig { name: (*name).into(), stream: true }).collect()
-            }),
+            models: models.map(|names| names.iter().map(|name| ModelConfig::named(*name)).collect()),
             ..ProviderConfig::named(name, kind)
         };
-        Arc::new(Upstream::new(&config, Arc::new(OpenAi::from_config(&config).unwrap())))
+        Arc::new(Upstream::new(&config, Arc::new(OpenAi::official(&config).unwrap())))
     }
 
     fn routes(upstreams: Vec<Arc<Upstream>>, default_model: Option<&str>) -> Routes {

@@ -69,7 +69,9 @@ impl PartRecord {
             Self::Image { source, detail } => {
                 let source = match source {
                     ImageSourceRecord::Url(url) => ImageSource::Url(url),
-                    ImageSourceRecord::Data { media_type, base64 } => ImageSource::Data { media_type, base64 },
+                    ImageSourceRecord::Data { media_type, base64 } => {
+                        ImageSource::Data { media_type, base64 }
+                    }
                 };
                 Part::Image(Image { source, detail })
             }

@@ -105,7 +105,8 @@ mod tests {
     use super::*;
     use crate::chat::any_part;
     use crate::chat::{
-        Choice, FinishReason, JsonSchema, LimitSpelling, OutputFormat, OutputLimit, Sampling, Tool, ToolChoice, Usage,
+        Choice, FinishReason, JsonSchema, LimitSpelling, OutputFormat, OutputLimit, Sampling, Tool,
+        ToolChoice, Usage,
     };
 
     fn json() -> impl Strategy<Value = Value> {
@@ -273,7 +274,13 @@ mod tests {
             any::<String>().prop_map(FinishReason::Other),
         ];
         (any::<u32>(), vec(any_part(), 0..4), of(finish), of(json()), fields()).prop_map(
-            |(index, content, finish, logprobs, unknown)| Choice { index, content, finish, logprobs, unknown },
+            |(index, content, finish, logprobs, unknown)| Choice {
+                index,
+                content,
+                finish,
+                logprobs,
+                unknown,
+            },
         )
     }
 

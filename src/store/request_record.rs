@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 use super::part_record::{PartRecord, part_record};
 use super::record::{DialectRecord, VERSION, dialect_record, present};
 use crate::chat::{
-    ChatRequest, JsonSchema, LimitSpelling, Message, OutputFormat, OutputLimit, Role, Sampling, Tool, ToolChoice,
+    ChatRequest, JsonSchema, LimitSpelling, Message, OutputFormat, OutputLimit, Role, Sampling, Tool,
+    ToolChoice,
 };
 
 #[derive(Serialize, Deserialize)]

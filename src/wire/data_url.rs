@@ -30,7 +30,8 @@ mod tests {
         for url in ["https://a.example/b.png", "data:image/png;base64,aGk=", "data:image/png;base64,"] {
             assert_eq!(write(&read(url).unwrap()), url);
         }
-        for odd in ["data:image/png,abc", "data:;base64,aGk=", "data:image/svg+xml;charset=utf-8;base64,aGk="] {
+        for odd in ["data:image/png,abc", "data:;base64,aGk=", "data:image/svg+xml;charset=utf-8;base64,aGk="]
+        {
             assert_eq!(read(odd), None, "{odd}");
         }
     }

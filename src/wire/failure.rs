@@ -1,6 +1,6 @@
 //! What an upstream says instead of an answer, and what we cannot say to it.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// What an upstream's body can be instead of an answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,7 +32,7 @@ pub struct ErrorBody {
     pub code: Option<String>,
     /// A finer reason than the code, where the vendor has one: Azure's inner error, Google's `ErrorInfo`.
     pub detail: Option<String>,
-    /// All of it, for what only one vendor says.
+    /// All of it as a body with one field `error`, for what only one vendor says.
     pub raw: Value,
 }
 
@@ -58,7 +58,7 @@ impl ErrorBody {
         };
         match value.get("error").unwrap_or(value) {
             Value::String(message) => {
-                Some(Self { message: message.clone(), raw: value.clone(), ..Self::default() })
+                Some(Self { message: message.clone(), raw: json!({"error": message}), ..Self::default() })
             }
             Value::Object(fields) => {
                 let body = Self {
@@ -70,7 +70,7 @@ impl ErrorBody {
                     detail: detail(fields),
                     raw: Value::Null,
                 };
-                (body != Self::default()).then(|| Self { raw: value.clone(), ..body })
+                (body != Self::default()).then(|| Self { raw: json!({"error": fields}), ..body })
             }
             _ => None,
         }
@@ -80,7 +80,8 @@ impl ErrorBody {
 /// Returns the finer reason inside an error.
 fn detail(fields: &Map<String, Value>) -> Option<String> {
     let of_azure = || fields.get("innererror")?.get("code")?.as_str();
-    let of_google = || fields.get("details")?.as_array()?.iter().find_map(|detail| detail.get("reason")?.as_str());
+    let of_google =
+        || fields.get("details")?.as_array()?.iter().find_map(|detail| detail.get("reason")?.as_str());
     of_azure().or_else(of_google).map(str::to_owned)
 }
 
@@ -116,12 +117,24 @@ mod tests {
     #[test]
     fn errors_are_read_in_every_shape() {
         for (body, message, kind, code, detail) in [
-            (r#"{"error": {"message": "m", "type": "t", "param": null, "code": "c"}}"#, "m", Some("t"), Some("c"), None),
+            (
+                r#"{"error": {"message": "m", "type": "t", "param": null, "code": "c"}}"#,
+                "m",
+                Some("t"),
+                Some("c"),
+                None,
+            ),
             (r#"{"error": {"message": "m", "code": 400}}"#, "m", None, Some("400"), None),
             (r#"{"error": "m"}"#, "m", None, None, None),
             (r#"[{"error": {"message": "m"}}]"#, "m", None, None, None),
             (r#"{"object": "error", "message": "m", "code": 404}"#, "m", None, Some("404"), None),
-            (r#"{"type": "error", "error": {"type": "t", "message": "m"}, "request_id": "r"}"#, "m", Some("t"), None, None),
+            (
+                r#"{"type": "error", "error": {"type": "t", "message": "m"}, "request_id": "r"}"#,
+                "m",
+                Some("t"),
+                None,
+                None,
+            ),
             (
                 r#"{"error": {"code": 400, "message": "m", "status": "S", "details": [{"a": 1}, {"reason": "R"}]}}"#,
                 "m",

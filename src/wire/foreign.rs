@@ -24,7 +24,8 @@ pub(super) fn refuse_foreign(
         for (part_at, part) in message.content.iter().enumerate() {
             match part {
                 // Thoughts sealed by one vendor are of no use to another, which thinks for itself.
-                Part::Other(fields) if fields.get("type").is_some_and(|kind| kind == "redacted_thinking") => {}
+                Part::Other(fields) if fields.get("type").is_some_and(|kind| kind == "redacted_thinking") => {
+                }
                 Part::Other(fields) => {
                     let kind = fields.get("type").and_then(|kind| kind.as_str());
                     return refuse(format!("messages[{at}].content[{part_at}]"), kind);

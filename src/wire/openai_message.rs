@@ -259,7 +259,9 @@ impl Serialize for OutMessage<'_> {
             (Some(Part::Text(text) | Part::Cited { text, .. }), None) if *is_error => {
                 map.serialize_entry("content", &format_args!("{TOOL_ERROR}{text}"))?;
             }
-            (Some(Part::Text(text) | Part::Cited { text, .. }), None) => map.serialize_entry("content", text)?,
+            (Some(Part::Text(text) | Part::Cited { text, .. }), None) => {
+                map.serialize_entry("content", text)?
+            }
             _ => map.serialize_entry("content", &OutParts { parts: content, is_error: *is_error })?,
         }
         if let Some(name) = name {
@@ -318,7 +320,9 @@ impl Serialize for OutParts<'_> {
         }
         for part in self.parts {
             match part {
-                Part::Text(text) | Part::Cited { text, .. } => list.serialize_element(&OutPart::Text { text })?,
+                Part::Text(text) | Part::Cited { text, .. } => {
+                    list.serialize_element(&OutPart::Text { text })?
+                }
                 Part::Refusal(refusal) => list.serialize_element(&OutPart::Refusal { refusal })?,
                 Part::Image(Image { source, detail }) => {
                     let image_url = OutImage { url: data_url::write(source), detail: detail.as_deref() };

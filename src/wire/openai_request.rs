@@ -5,11 +5,11 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::fields::Path;
-use super::openai_response::WRITES;
+use super::foreign::refuse_foreign;
 use super::openai_message::{
     CACHE_MARK, OutMessage, OutTools, read_messages, read_tool_choice, read_tools, tool_choice_json,
 };
-use super::foreign::refuse_foreign;
+use super::openai_response::WRITES;
 use super::{Asked, BodyControls, Delivery, Inexpressible, WireError, json};
 use crate::chat::{
     ChatRequest, Dialect, JsonSchema, LimitSpelling, OutputFormat, OutputLimit, Part, Role, Sampling,
@@ -230,7 +230,8 @@ fn refuse_unspeakable(request: &ChatRequest, encoding: Encoding<'_>) -> Result<(
     for (at, message) in request.messages.iter().enumerate() {
         let part = message.content.iter().position(|part| matches!(part, Part::Image(_)));
         // A request in the dialect itself goes on as its sender wrote it.
-        if let Some(part) = part.filter(|_| message.role != Role::User && request.dialect != Dialect::OpenAi) {
+        if let Some(part) = part.filter(|_| message.role != Role::User && request.dialect != Dialect::OpenAi)
+        {
             return Err(Inexpressible::new(
                 format!("messages[{at}].content[{part}]"),
                 "is a picture, which OpenAI's Chat Completions takes from the user alone",
@@ -320,7 +321,8 @@ fn format_json(format: &OutputFormat) -> Option<Value> {
         OutputFormat::JsonObject => json!({"type": "json_object"}),
         OutputFormat::JsonSchema(JsonSchema { name, description, schema, strict }) => {
             // OpenAI insists on a name; other dialects have none.
-            let mut fields = Map::from_iter([("name".to_owned(), name.as_deref().unwrap_or("answer").into())]);
+            let mut fields =
+                Map::from_iter([("name".to_owned(), name.as_deref().unwrap_or("answer").into())]);
             let optional = [
                 ("description", description.as_deref().map(Value::from)),
                 ("schema", schema.clone()),
@@ -529,9 +531,9 @@ mod tests {
         );
         request.dialect = Dialect::Native;
         let encoded = String::from_utf8(encode_request(&request, encoding).unwrap()).unwrap();
-        assert!(
-            !["vendor_knob", "user", "odd"].iter().any(|field| encoded.contains(&format!("\"{field}\":")))
-        );
+        assert!(!["vendor_knob", "odd"].iter().any(|field| encoded.contains(&format!("\"{field}\":"))));
+        // Who asks is known in every dialect.
+        assert!(encoded.contains(r#""user":"u""#));
     }
 
     const ENCODING: Encoding<'_> =
@@ -553,9 +555,8 @@ mod tests {
         let text = || "[^\\x00]{0,12}";
         let part = prop_oneof![
             text().prop_map(Part::Text),
-            ("https://[a-z]{1,4}", prop::option::of("low|high")).prop_map(|(url, detail)| {
-                Part::Image(Image { source: ImageSource::Url(url), detail })
-            }),
+            ("https://[a-z]{1,4}", prop::option::of("low|high"))
+                .prop_map(|(url, detail)| { Part::Image(Image { source: ImageSource::Url(url), detail }) }),
             any_json().prop_map(|sound| match json!({"type": "input_audio", "input_audio": sound}) {
                 Value::Object(fields) => Part::Other(fields),
                 _ => unreachable!(),

@@ -6,10 +6,10 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use super::ErrorShape;
 use super::failure::{AnswerError, ErrorBody, parse};
 use super::openai_message::{OutCalls, REASONING, plain_calls};
 use super::openai_usage::{OutUsage, read_usage};
-use super::ErrorShape;
 use crate::chat::{ChatResponse, Choice, Dialect, FinishReason, Part, Reasoning, Usage};
 
 /// Reads a whole answer. Fields of the answer and of its messages that we do not know are kept; those of the choices
@@ -85,7 +85,7 @@ fn read_choice(value: Value, at: u32) -> Result<Choice, AnswerError> {
             ("role", _) | (_, Value::Null) => {}
             ("content", Value::String(words)) => text = Some(words),
             ("content", _) => return Err(AnswerError::malformed("the content is not a text")),
-            (REASONING, Value::String(words)) => thought = Some(words),
+            (REASONING, Value::String(words)) => thought = Some(words).filter(|words| !words.is_empty()),
             ("refusal", Value::String(words)) => refusal = Some(words),
             ("tool_calls", Value::Array(items)) if items.is_empty() => {}
             ("tool_calls", Value::Array(items)) => match plain_calls(&items) {
@@ -268,16 +268,25 @@ pub(super) mod tests {
     }
 
     fn any_choice() -> impl Strategy<Value = Choice> {
-        let call = (any::<String>(), any::<String>(), any::<String>(), prop::option::of("[a-z]{1,4}")).prop_map(
-            |(id, name, arguments, signature)| Part::ToolCall(ToolCall { id, name, arguments, signature }),
-        );
-        let thought = any::<String>().prop_map(|text| Part::Reasoning(Reasoning { text, signature: None }));
+        let call = (any::<String>(), any::<String>(), any::<String>(), prop::option::of("[a-z]{1,4}"))
+            .prop_map(|(id, name, arguments, signature)| {
+                Part::ToolCall(ToolCall { id, name, arguments, signature })
+            });
+        let thought = ".{1,9}".prop_map(|text| Part::Reasoning(Reasoning { text, signature: None }));
         let finish = prop_oneof!["stop", "length", "tool_calls", "[a-z]{6,9}"];
         // This format has one place for each kind of part, so they always come in this order.
         let said = (prop::option::of(thought), any::<String>(), any::<Option<String>>());
-        (said, prop::collection::vec(call, 0..3), prop::option::of(finish), any_fields("l_"), any_fields("m_"))
+        (
+            said,
+            prop::collection::vec(call, 0..3),
+            prop::option::of(finish),
+            any_fields("l_"),
+            any_fields("m_"),
+        )
             .prop_map(|((thought, text, refusal), calls, finish, logprobs, unknown)| {
-                let is_text = !text.is_empty() || (refusal.is_none() && calls.is_empty());
+                // An empty text is said only where nothing else is.
+                let is_text =
+                    !text.is_empty() || (thought.is_none() && refusal.is_none() && calls.is_empty());
                 let text = is_text.then_some(Part::Text(text));
                 let said = [thought, text, refusal.map(Part::Refusal)].into_iter().flatten();
                 Choice {
@@ -368,7 +377,8 @@ pub(super) mod tests {
 
     #[test]
     fn what_only_another_dialect_shows_is_left_out() {
-        let mut answer = decode_response(br#"{"choices": [{"message": {"content": "x"}}], "odd": 1}"#).unwrap();
+        let mut answer =
+            decode_response(br#"{"choices": [{"message": {"content": "x"}}], "odd": 1}"#).unwrap();
         answer.choices[0].content.push(Part::Other([("type".to_owned(), "x".into())].into_iter().collect()));
         assert!(String::from_utf8(encode_response(&answer)).unwrap().contains("odd"));
         answer.dialect = Dialect::Anthropic;

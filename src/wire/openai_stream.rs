@@ -94,7 +94,9 @@ fn read_delta(choice: u32, fields: Map<String, Value>, deltas: &mut Vec<Delta>) 
     for (field, value) in fields {
         match (field.as_str(), value) {
             ("role", _) | (_, Value::Null) => {}
-            (REASONING, Value::String(text)) => deltas.push(Delta::Reasoning { choice, text, signature: None }),
+            (REASONING, Value::String(text)) => {
+                deltas.push(Delta::Reasoning { choice, text, signature: None })
+            }
             ("content", Value::String(text)) if text.is_empty() && says_else => {}
             ("content", Value::String(text)) => deltas.push(Delta::Text { choice, text }),
             ("content", _) => return Err(AnswerError::malformed("the content is not a text")),

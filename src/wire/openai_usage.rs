@@ -36,8 +36,9 @@ pub(super) fn read_usage(mut fields: Map<String, Value>) -> Option<Usage> {
         usage.reasoning_tokens = take_count(details, "reasoning_tokens");
     }
     usage.is_estimated = fields.remove(ESTIMATED).is_some_and(|mark| mark == true);
-    let says_nothing = |value: &Value| value.is_null() || value.as_object().is_some_and(Map::is_empty);
-    fields.retain(|_, value| !says_nothing(value));
+    let is_empty = |value: &Value| value.as_object().is_some_and(Map::is_empty);
+    let is_detail = |field: &str| field == PROMPT_DETAILS || field == COMPLETION_DETAILS;
+    fields.retain(|field, value| !value.is_null() && !(is_detail(field) && is_empty(value)));
     usage.unknown = fields;
     Some(usage)
 }
@@ -89,7 +90,8 @@ impl Serialize for OutUsage<'_> {
 
 /// Returns the details that are known beside those that we only pass on.
 fn details(counts: &[(&str, Option<u64>)], others: Option<&Value>) -> Option<Value> {
-    let counted = counts.iter().filter_map(|(field, count)| Some(((*field).to_owned(), Value::from((*count)?))));
+    let counted =
+        counts.iter().filter_map(|(field, count)| Some(((*field).to_owned(), Value::from((*count)?))));
     let mut details: Map<String, Value> = counted.collect();
     match others {
         Some(Value::Object(others)) => details.extend(others.clone()),

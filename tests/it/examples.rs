@@ -60,6 +60,7 @@ fn the_reference_names_only_keys_that_exist() {
     let reference = include_str!("../../examples/refrain.toml");
     let config = load_text(folder.path(), &uncommented(&uncommented(reference, "#"), "# "));
     assert_eq!(config.providers.len(), 3);
+    assert!(config.providers[1].models.as_ref().is_some_and(|models| models[0].prices.is_some()));
     assert_eq!(config.routes[0].chain.len(), 2);
     assert_eq!(config.auth.keys[0].scopes.len(), 4);
     assert_eq!(config.embedding.threads, Some(2));

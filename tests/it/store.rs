@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use refrain::chat::{
-    ChatRequest, ChatResponse, Choice, Entry, Fingerprint, FinishReason, ModelAlias, Namespace, Owner,
+    ChatRequest, ChatResponse, Choice, Entry, Fingerprint, FinishReason, ModelAlias, Namespace, Owner, Part,
     Partition, SemanticKey, TenantId, UnixMillis, Usage,
 };
 use refrain::store::{NewEntry, Opened, Store, StoredVector};
@@ -114,12 +114,12 @@ fn entry(name: &str) -> Entry {
             created: 1_800_000_000,
             model: "gpt-4o-mini".into(),
             choices: vec![Choice {
-                text: Some(format!("the answer to {name}")),
+                content: vec![Part::Text(format!("the answer to {name}"))],
                 finish: Some(FinishReason::Stop),
                 ..Choice::default()
             }],
             usage: Some(Usage { prompt_tokens: 10, completion_tokens: 20, ..Usage::default() }),
-            unknown: serde_json::Map::new(),
+            ..ChatResponse::default()
         }),
         provider: "openai".into(),
         limit: None,

@@ -23,12 +23,8 @@ fn pretty(json: &[u8]) -> String {
 fn a_request_with_everything_is_understood_and_forwarded() {
     let asked = parse_request(include_bytes!("request_full.json")).unwrap();
     check("request_full.parsed", &format!("{asked:#?}"));
-    let encoding = Encoding {
-        model: "gpt-4o-mini",
-        stream: true,
-        limit: LimitSpelling::MaxTokens,
-        is_extended: false,
-    };
+    let encoding =
+        Encoding { model: "gpt-4o-mini", stream: true, limit: LimitSpelling::MaxTokens, is_extended: false };
     check("request_full.openai", &pretty(&encode_request(&asked.request, encoding).unwrap()));
 }
 
@@ -116,8 +112,13 @@ fn a_native_answer_is_written_whole_and_streamed() {
     check("native.streamed", std::str::from_utf8(&stream).unwrap());
 
     let mut stream = Vec::new();
-    let error =
-        ErrorShape { status: 502, message: "cut", kind: "server_error", param: None, code: Some("upstream_interrupted") };
+    let error = ErrorShape {
+        status: 502,
+        message: "cut",
+        kind: "server_error",
+        param: None,
+        code: Some("upstream_interrupted"),
+    };
     native::encode_stream_error(&error, &mut stream);
     check("native.error", std::str::from_utf8(&stream).unwrap());
 }

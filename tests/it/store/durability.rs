@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use refrain::chat::{Entry, TenantId};
+use refrain::chat::{Entry, Part, TenantId};
 use refrain::store::{Selection, StoreError};
 use sqlx::{Connection, PgConnection};
 
@@ -50,7 +50,7 @@ async fn a_queue_is_full_of_bytes_too(place: Place) {
     let puts = (0..8).map(|number| {
         let mut large = entry(&format!("q{number}"));
         let mut answer = (*large.answer).clone();
-        answer.choices[0].text = Some("x".repeat(10 << 20));
+        answer.choices[0].content = vec![Part::Text("x".repeat(10 << 20))];
         large.answer = Arc::new(answer);
         store.put(new(large))
     });
