@@ -439,3 +439,290 @@ fn described(schema: &JsonSchema) -> Option<Value> {
     }
     Some(schema)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::json::tests::any_json;
+    use super::*;
+    use crate::chat::{Dialect, LimitSpelling, any_part};
+    use proptest::prelude::*;
+
+    const OLD: &str = "gemini-2.5-flash";
+    const NEW: &str = "gemini-3-flash-preview";
+
+    fn encoded(request: &ChatRequest, model: &str) -> Value {
+        serde_json::from_slice(&encode_request(request, model).unwrap()).unwrap()
+    }
+
+    fn refused(request: &ChatRequest) -> String {
+        encode_request(request, NEW).unwrap_err().field
+    }
+
+    fn call(id: &str, arguments: &str, signature: Option<&str>) -> Part {
+        Part::ToolCall(ToolCall {
+            id: id.into(),
+            name: format!("f_{id}"),
+            arguments: arguments.into(),
+            signature: signature.map(str::to_owned),
+        })
+    }
+
+    fn assistant(content: Vec<Part>) -> Message {
+        Message { content, ..Message::text(Role::Assistant, "") }
+    }
+
+    fn tool(id: &str, text: &str) -> Message {
+        Message { tool_call_id: Some(id.into()), ..Message::text(Role::Tool, text) }
+    }
+
+    fn conversation(messages: impl IntoIterator<Item = Message>) -> ChatRequest {
+        let mut request = ChatRequest::from_prompt("q");
+        request.messages.extend(messages);
+        request
+    }
+
+    #[test]
+    fn the_first_call_of_a_turn_is_sealed_for_later_models_alone() {
+        let request = conversation([
+            assistant(vec![Part::Text("t".into()), call("1", "{}", None), call("2", "{}", None)]),
+            tool("1", "x"),
+            tool("2", "y"),
+            assistant(vec![call("3", "{}", Some("own")), call("4", "{}", None)]),
+        ]);
+        let seals = |model| {
+            let encoded = encoded(&request, model);
+            let turn = |at: usize| encoded["contents"][at]["parts"].as_array().unwrap().clone();
+            let parts = turn(1).into_iter().chain(turn(3));
+            parts.map(|part| part["thoughtSignature"].as_str().map(str::to_owned)).collect::<Vec<_>>()
+        };
+        let own = Some("own".to_owned());
+        assert_eq!(seals(OLD), [None, None, None, own.clone(), None]);
+        for model in [NEW, "models/gemini-3.5-pro", "gemini-flash-latest", "gemini-20-x"] {
+            assert_eq!(seals(model), [None, Some(UNSEALED.into()), None, own.clone(), None], "{model}");
+        }
+        for model in ["gemini-2", "gemini-1.5-pro-002", "models/gemini-2.0-flash"] {
+            assert!(Generation::of(model) == Generation::Budgets, "{model}");
+        }
+    }
+
+    #[test]
+    fn a_tools_answer_names_the_function_that_was_called_last_under_its_id() {
+        let mut failed = tool("1", "{\"late\": true}");
+        failed.is_error = true;
+        let mut several = tool("1", "{\"a\":");
+        several.content.extend([Part::Reasoning(crate::chat::Reasoning::default()), Part::Text("1}".into())]);
+        let mut request = conversation([
+            assistant(vec![call("1", "{\"n\": 12345678901234567890123}", None)]),
+            tool("1", "[1]"),
+            several,
+            failed,
+        ]);
+        let responses = encoded(&request, OLD)["contents"][2].clone();
+        assert_eq!(responses["role"], "user");
+        let response = |at: usize| &responses["parts"][at]["functionResponse"];
+        assert_eq!(*response(0), json!({"id": "1", "name": "f_1", "response": {"output": "[1]"}}));
+        assert_eq!(response(1)["response"], json!({"a": 1}));
+        assert_eq!(response(2)["response"], json!({"error": "{\"late\": true}"}));
+        let bytes = String::from_utf8(encode_request(&request, OLD).unwrap()).unwrap();
+        assert!(bytes.contains("12345678901234567890123"), "{bytes}");
+
+        request.messages.push(tool("2", "x"));
+        assert_eq!(refused(&request), "messages[5].tool_call_id");
+    }
+
+    #[test]
+    fn what_gemini_has_no_words_for_is_refused_and_named() {
+        let picture = |source| Part::Image(Image { source, detail: None });
+        let url = || picture(ImageSource::Url("https://a.example/b.png".into()));
+        let data = || picture(ImageSource::Data { media_type: "image/png".into(), base64: "aGk=".into() });
+        let user = |part| Message { content: vec![part], ..Message::text(Role::User, "") };
+        let named = Message { name: Some("Ann".into()), ..Message::text(Role::User, "q") };
+        let system = Message { content: vec![data()], ..Message::text(Role::System, "") };
+        let sound = Part::Other(Map::from_iter([("type".to_owned(), "input_audio".into())]));
+        for (message, field) in [
+            (user(url()), "messages[1].content[0]"),
+            (user(sound), "messages[1].content[0]"),
+            (user(call("1", "{}", None)), "messages[1].content[0]"),
+            (system, "messages[1].content[0]"),
+            (named, "messages[1].name"),
+            (assistant(vec![call("1", "[1]", None)]), "messages[1].tool_calls[0].function.arguments"),
+            (
+                assistant(vec![Part::Text("t".into()), call("1", "", None), call("2", "{", None)]),
+                "messages[1].tool_calls[1].function.arguments",
+            ),
+        ] {
+            assert_eq!(refused(&conversation([message])), field);
+        }
+        let plain = ChatRequest::from_prompt("q");
+        let sampling = |sampling| ChatRequest { sampling, ..plain.clone() };
+        let default = Sampling::default;
+        for (request, field) in [
+            (sampling(Sampling { logit_bias: Some(json!({})), ..default() }), "logit_bias"),
+            (sampling(Sampling { logprobs: Some(0), ..default() }), "logprobs"),
+            (sampling(Sampling { verbosity: Some("low".into()), ..default() }), "verbosity"),
+            (sampling(Sampling { seed: Some(1 << 31), ..default() }), "seed"),
+            (sampling(Sampling { reasoning_effort: Some("max".into()), ..default() }), "reasoning_effort"),
+            (ChatRequest::from_prompt(""), "messages"),
+        ] {
+            assert_eq!(refused(&request), field);
+        }
+        // A picture that comes along is one; nothing is fetched.
+        let request = conversation([user(data())]);
+        let parts = &encoded(&request, NEW)["contents"][0]["parts"];
+        assert_eq!(parts[1], json!({"inlineData": {"mimeType": "image/png", "data": "aGk="}}));
+    }
+
+    #[test]
+    fn one_call_at_a_time_cannot_be_asked_for_where_calls_are_possible() {
+        let mut request = with_tools(None, None);
+        request.parallel_tool_calls = Some(false);
+        assert_eq!(refused(&request), "parallel_tool_calls");
+        request.tool_choice = Some(ToolChoice::None);
+        assert!(encode_request(&request, NEW).is_ok());
+        request.tools.clear();
+        assert!(encode_request(&request, NEW).is_ok());
+    }
+
+    fn with_tools(strict: Option<bool>, choice: Option<ToolChoice>) -> ChatRequest {
+        let function = |name: &str, strict| Tool::Function {
+            name: name.into(),
+            description: None,
+            parameters: Some(json!({"type": "object"})),
+            strict,
+        };
+        ChatRequest {
+            tools: vec![function("f", None), function("g", strict)],
+            tool_choice: choice,
+            ..ChatRequest::from_prompt("q")
+        }
+    }
+
+    #[test]
+    fn a_choice_of_tools_is_a_mode() {
+        let all = json!({"mode": "ANY"});
+        for (strict, choice, config) in [
+            (None, None, Value::Null),
+            (Some(false), None, Value::Null),
+            (Some(true), None, json!({"mode": "VALIDATED"})),
+            (Some(true), Some(ToolChoice::Auto), json!({"mode": "VALIDATED"})),
+            (None, Some(ToolChoice::Auto), json!({"mode": "AUTO"})),
+            (None, Some(ToolChoice::Required), all.clone()),
+            (Some(true), Some(ToolChoice::Required), all),
+            (Some(true), Some(ToolChoice::None), json!({"mode": "NONE"})),
+            (
+                Some(true),
+                Some(ToolChoice::Function("g".into())),
+                json!({"mode": "ANY", "allowedFunctionNames": ["g"]}),
+            ),
+        ] {
+            let encoded = encoded(&with_tools(strict, choice.clone()), NEW);
+            assert_eq!(encoded["toolConfig"]["functionCallingConfig"], config, "{strict:?} {choice:?}");
+            let declared = &encoded["tools"][0]["functionDeclarations"][1];
+            assert_eq!(*declared, json!({"name": "g", "parametersJsonSchema": {"type": "object"}}));
+        }
+        let mut none = with_tools(None, Some(ToolChoice::Required));
+        none.tools.clear();
+        assert!(encoded(&none, NEW).get("toolConfig").is_none());
+    }
+
+    #[test]
+    fn an_effort_is_a_budget_or_a_level() {
+        let mut request = ChatRequest::from_prompt("q");
+        assert!(encoded(&request, NEW).get("generationConfig").is_none());
+        for (effort, budget, level) in [
+            ("none", Some(0), "MINIMAL"),
+            ("minimal", Some(1_024), "MINIMAL"),
+            ("low", Some(1_024), "LOW"),
+            ("medium", Some(8_192), "MEDIUM"),
+            ("high", Some(24_576), "HIGH"),
+            ("xhigh", None, "XHIGH"),
+        ] {
+            request.sampling.reasoning_effort = Some(effort.into());
+            let thinking = |model| encoded(&request, model)["generationConfig"]["thinkingConfig"].clone();
+            assert_eq!(thinking(NEW), json!({"thinkingLevel": level}));
+            match budget {
+                Some(budget) => assert_eq!(thinking(OLD), json!({"thinkingBudget": budget})),
+                None => assert!(encode_request(&request, OLD).is_err()),
+            }
+        }
+    }
+
+    #[test]
+    fn a_schema_keeps_the_description_it_has() {
+        let mut request = ChatRequest::from_prompt("q");
+        for (own, kept) in [(None, "outer"), (Some("inner"), "inner")] {
+            let mut schema = json!({"type": "object"});
+            if let Some(own) = own {
+                schema["description"] = own.into();
+            }
+            request.output_format = OutputFormat::JsonSchema(JsonSchema {
+                name: Some("n".into()),
+                description: Some("outer".into()),
+                schema: Some(schema),
+                strict: None,
+            });
+            let config = &encoded(&request, NEW)["generationConfig"];
+            assert_eq!(config["responseMimeType"], "application/json");
+            assert_eq!(config["responseJsonSchema"], json!({"type": "object", "description": kept}));
+        }
+        request.output_format = OutputFormat::JsonObject;
+        assert_eq!(
+            encoded(&request, NEW)["generationConfig"],
+            json!({"responseMimeType": "application/json"})
+        );
+    }
+
+    #[test]
+    fn another_dialects_fields_stay_at_home() {
+        let mut request = ChatRequest::from_prompt("q");
+        let plain = encode_request(&request, NEW).unwrap();
+        request.dialect = Dialect::Anthropic;
+        request.unknown.insert("thinking".into(), json!({"type": "enabled"}));
+        request.carried.insert("metadata".into(), json!({"user_id": "u"}));
+        request.betas.push("b".into());
+        request.end_user = Some("u".into());
+        let redacted = Part::Other(Map::from_iter([("type".to_owned(), "redacted_thinking".into())]));
+        request.messages.push(assistant(vec![redacted]));
+        assert_eq!(encode_request(&request, NEW).unwrap(), plain);
+    }
+
+    /// Any request, most of which some dialect could spell.
+    fn any_request() -> impl Strategy<Value = ChatRequest> {
+        let roles = [Role::System, Role::Developer, Role::User, Role::Assistant, Role::Tool];
+        let message = (prop::sample::select(roles.to_vec()), prop::collection::vec(any_part(), 0..4))
+            .prop_map(|(role, content)| Message {
+                content,
+                tool_call_id: (role == Role::Tool).then(|| "a".into()),
+                ..Message::text(role, "")
+            });
+        let tool = any_json().prop_map(|parameters| Tool::Function {
+            name: "f".into(),
+            description: None,
+            parameters: Some(parameters),
+            strict: None,
+        });
+        (prop::collection::vec(message, 0..6), prop::collection::vec(tool, 0..2), any::<Option<i32>>())
+            .prop_map(|(messages, tools, seed)| ChatRequest {
+                messages,
+                tools,
+                sampling: Sampling { seed: seed.map(i64::from), ..Sampling::default() },
+                limit: Some(OutputLimit { tokens: 1, spelling: LimitSpelling::MaxTokens }),
+                ..ChatRequest::from_prompt("")
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn any_request_is_written_in_alternating_turns_or_refused(request in any_request()) {
+            match encode_request(&request, NEW) {
+                Err(refused) => prop_assert!(!refused.field.is_empty()),
+                Ok(body) => {
+                    let body: Value = serde_json::from_slice(&body).unwrap();
+                    let turns = body["contents"].as_array().unwrap();
+                    prop_assert!(turns.windows(2).all(|pair| pair[0]["role"] != pair[1]["role"]));
+                    prop_assert!(turns.iter().all(|turn| turn["parts"].as_array().is_some_and(|parts| !parts.is_empty())));
+                }
+            }
+        }
+    }
+}

@@ -271,3 +271,214 @@ fn take_list(fields: &mut Map<String, Value>, field: &str) -> Vec<Value> {
         _ => Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::json::tests::any_json;
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn decoded(body: &Value) -> Result<ChatResponse, AnswerError> {
+        decode_response(body.to_string().as_bytes())
+    }
+
+    /// Reads chunks as the events of one stream.
+    fn streamed<'a>(chunks: impl IntoIterator<Item = &'a Value>) -> Result<Vec<Delta>, AnswerError> {
+        let mut decoder = ChunkDecoder::default();
+        let mut deltas = Vec::new();
+        for chunk in chunks {
+            let event = sse::Event { name: None, data: chunk.to_string() };
+            decoder.decode(&event, &mut deltas)?;
+        }
+        Ok(deltas)
+    }
+
+    fn assembled(deltas: &[Delta]) -> Option<ChatResponse> {
+        let mut assembly = Assembly::default();
+        deltas.iter().for_each(|delta| assembly.push(delta));
+        assembly.into_answer()
+    }
+
+    fn candidate(fields: Value) -> Value {
+        json!({"candidates": [fields], "responseId": "r", "modelVersion": "m"})
+    }
+
+    fn ended(word: &str, parts: Value) -> Result<ChatResponse, AnswerError> {
+        decoded(&candidate(json!({"content": {"parts": parts}, "finishReason": word})))
+    }
+
+    #[test]
+    fn every_end_has_its_reason() {
+        use FinishReason::*;
+        for (word, reason) in [
+            ("STOP", Stop),
+            ("MAX_TOKENS", Length),
+            ("SAFETY", ContentFilter),
+            ("IMAGE_RECITATION", ContentFilter),
+            ("LANGUAGE", ContentFilter),
+            ("OTHER", Other("OTHER".into())),
+            ("NO_IMAGE", Other("NO_IMAGE".into())),
+        ] {
+            assert_eq!(ended(word, json!([{"text": "x"}])).unwrap().choices[0].finish, Some(reason));
+        }
+        let called = ended("STOP", json!([{"functionCall": {"name": "f"}}])).unwrap();
+        assert_eq!(called.choices[0].finish, Some(ToolCalls));
+        assert_eq!(
+            ended("FINISH_REASON_UNSPECIFIED", json!([{"text": "x"}])).unwrap().choices[0].finish,
+            None
+        );
+        for word in ["MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS"] {
+            let refusal = ended(word, json!([{"text": "x"}])).unwrap_err();
+            assert!(matches!(refusal, AnswerError::Malformed(reason) if reason.contains(word)));
+        }
+    }
+
+    #[test]
+    fn what_is_no_answer_says_what_it_is() {
+        for body in [
+            "",
+            "{}",
+            "null",
+            "[]",
+            "[1]",
+            "<html>",
+            r#"{"candidates": []}"#,
+            r#"{"candidates": [5]}"#,
+            r#"{"candidates": [{}]}"#,
+            r#"{"candidates": [{"content": {"parts": [5]}}]}"#,
+            r#"{"candidates": [{"content": {"parts": [{"text": 5}]}}]}"#,
+            r#"{"candidates": [{"content": {"parts": [{"functionCall": {}}]}}]}"#,
+            r#"{"usageMetadata": {"promptTokenCount": 1}}"#,
+        ] {
+            assert!(matches!(decode_response(body.as_bytes()), Err(AnswerError::Malformed(_))), "{body}");
+        }
+        let blocked = json!({"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}, "usageMetadata": {}});
+        let words = "the prompt was blocked: PROHIBITED_CONTENT".to_owned();
+        assert_eq!(decoded(&blocked), Err(AnswerError::Blocked(words)));
+        let error = json!({"error": {"code": 503, "message": "m", "status": "UNAVAILABLE"}});
+        for body in [error.clone(), json!([error]), json!([candidate(json!({})), error])] {
+            let Err(AnswerError::Error(error)) = decoded(&body) else { panic!("{body}") };
+            assert_eq!((error.status(), error.kind.as_deref()), (Some(503), Some("UNAVAILABLE")));
+        }
+    }
+
+    #[test]
+    fn an_answer_that_ended_without_a_word_is_an_empty_text() {
+        for content in [json!({"role": "model"}), json!({"parts": [{"text": "", "thoughtSignature": "s"}]})] {
+            let body = candidate(json!({"content": content, "finishReason": "MAX_TOKENS"}));
+            assert_eq!(decoded(&body).unwrap().choices[0].content, [Part::Text(String::new())]);
+        }
+    }
+
+    #[test]
+    fn parts_of_one_kind_are_one_wherever_they_are_cut() {
+        let chunks = [
+            candidate(json!({"content": {"parts": [{"text": "a", "thought": true}]}})),
+            candidate(
+                json!({"content": {"parts": [{"text": "b", "thought": true, "thoughtSignature": "s"}, {"text": "c"}]}}),
+            ),
+            candidate(json!({"content": {"parts": [{"text": "d"}]}, "finishReason": "STOP"})),
+        ];
+        let answer = assembled(&streamed(&chunks).unwrap()).unwrap();
+        let thought = crate::chat::Reasoning { text: "ab".into(), signature: Some("s".into()) };
+        assert_eq!(answer.choices[0].content, [Part::Reasoning(thought), Part::Text("cd".into())]);
+        assert_eq!(decoded(&chunks.iter().cloned().collect()).unwrap(), answer);
+    }
+
+    #[test]
+    fn a_call_without_an_id_gets_one_that_stays() {
+        let call = json!({"functionCall": {"name": "f", "args": {"b": 1, "a": [2.5]}}});
+        let own = json!({"functionCall": {"name": "f", "args": null, "id": "own"}});
+        let body = candidate(json!({"content": {"parts": [call, own, call]}}));
+        let answer = decoded(&body).unwrap();
+        let calls: Vec<_> = answer.choices[0].tool_calls().collect();
+        let ids: Vec<_> = calls.iter().map(|call| call.id.as_str()).collect();
+        assert_eq!(ids, ["call_r_0_0", "own", "call_r_0_2"]);
+        assert_eq!(serde_json::from_str::<Value>(&calls[0].arguments).unwrap(), json!({"b": 1, "a": [2.5]}));
+        assert_eq!(calls[1].arguments, "{}");
+        assert_eq!(decoded(&body).unwrap(), answer);
+    }
+
+    #[test]
+    fn live_sources_leave_a_mark_and_nothing_else_does() {
+        let marked = |field: &str, value: Value| {
+            let mut fields = json!({"content": {"parts": [{"text": "x"}]}, "finishReason": "STOP"});
+            fields[field] = value;
+            decoded(&candidate(fields)).unwrap().choices[0].unknown.clone()
+        };
+        let mark = marked("groundingMetadata", json!({"webSearchQueries": ["q"]}));
+        assert!(mark[ANNOTATIONS].as_array().is_some_and(|sources| sources.len() == 1));
+        assert!(marked("groundingMetadata", json!({})).is_empty());
+        assert!(marked("citationMetadata", json!({"citations": [1]})).is_empty());
+    }
+
+    #[test]
+    fn tokens_are_added_up_and_believed_within_reason() {
+        let read = |usage: Value| {
+            let mut body = candidate(json!({"content": {"parts": [{"text": "x"}]}}));
+            body["usageMetadata"] = usage;
+            decoded(&body).unwrap().usage
+        };
+        assert_eq!(
+            read(json!({"promptTokenCount": 10, "toolUsePromptTokenCount": 2, "cachedContentTokenCount": 4,
+                "candidatesTokenCount": 5, "thoughtsTokenCount": 7, "totalTokenCount": 24})),
+            Some(Usage {
+                prompt_tokens: 12,
+                completion_tokens: 12,
+                cached_tokens: Some(4),
+                reasoning_tokens: Some(7),
+                ..Usage::default()
+            })
+        );
+        let begun = Usage { prompt_tokens: 10, ..Usage::default() };
+        assert_eq!(read(json!({"promptTokenCount": 10, "totalTokenCount": 10})), Some(begun));
+        for usage in [
+            json!({}),
+            json!({"candidatesTokenCount": 1}),
+            json!({"promptTokenCount": -1}),
+            json!({"promptTokenCount": 1, "candidatesTokenCount": 1e300}),
+            json!({"promptTokenCount": 1, "thoughtsTokenCount": u64::MAX}),
+        ] {
+            assert_eq!(read(usage.clone()), None, "{usage}");
+        }
+    }
+
+    /// Any part that the API may send.
+    fn any_part() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            ("[ab ]{0,3}", any::<bool>(), prop::option::of("[xy]")).prop_map(|(text, thought, signature)| {
+                json!({"text": text, "thought": thought, "thoughtSignature": signature})
+            }),
+            ("[fg]", any_json(), prop::option::of("[12]"))
+                .prop_map(|(name, args, id)| json!({"functionCall": {"name": name, "args": args, "id": id}})),
+            any_json().prop_map(|code| json!({"executableCode": code})),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn an_answer_is_the_same_whole_and_streamed(
+            chunks in prop::collection::vec(prop::collection::vec(any_part(), 0..4), 1..5),
+        ) {
+            let last = chunks.len() - 1;
+            let with_end = |parts: &[Value], is_last: bool| {
+                let finish = is_last.then_some("STOP");
+                candidate(json!({"content": {"parts": parts}, "finishReason": finish, "index": 0}))
+            };
+            let events: Vec<_> =
+                chunks.iter().enumerate().map(|(at, parts)| with_end(parts, at == last)).collect();
+            let whole = decoded(&with_end(&chunks.concat(), true)).unwrap();
+            prop_assert_eq!(assembled(&streamed(&events).unwrap()).unwrap(), whole);
+        }
+
+        #[test]
+        fn any_json_is_an_answer_or_a_fault(body in any_json(), inner in any_json()) {
+            let _ = decoded(&body);
+            let _ = streamed([&body, &inner]);
+            let _ = decoded(&candidate(inner.clone()));
+            let _ = decoded(&candidate(json!({"content": {"parts": [inner, body]}})));
+            let _ = decoded(&json!({"candidates": [{}], "usageMetadata": body, "promptFeedback": inner}));
+        }
+    }
+}
