@@ -94,7 +94,8 @@ impl ChunkDecoder {
         if self.id.is_empty() {
             self.id = take_text(&mut fields, "responseId").unwrap_or_default();
         }
-        if !self.has_started && !(candidates.is_empty() && usage.is_none()) {
+        let says_something = !candidates.is_empty() || usage.is_some();
+        if says_something && !self.has_started {
             self.has_started = true;
             deltas.push(Delta::Start {
                 id: self.id.clone(),
