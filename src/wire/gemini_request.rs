@@ -1,26 +1,16 @@
 //! A `generateContent` request, written for an upstream.
 
-use std::borrow::Cow;
-
 use serde::Serialize;
-use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::Inexpressible;
 use super::foreign::refuse_foreign;
+use super::gemini_turns::{Conversation, Turn};
 use super::openai_response::WRITES;
-use crate::chat::{
-    ChatRequest, Image, ImageSource, JsonSchema, Message, OutputFormat, OutputLimit, Part, Role, Sampling,
-    Tool, ToolCall, ToolChoice,
-};
+use crate::chat::{ChatRequest, JsonSchema, OutputFormat, OutputLimit, Sampling, Tool, ToolChoice};
 
 /// Writes a request for an upstream. Model and streaming stand in the address; `model` only says which generation of
 /// fields it takes.
-///
-/// System texts are hoisted, in order, to where Gemini has its one place for them. Turns of one role that follow each
-/// other become one turn. What the model thought in earlier turns is left out: thoughts mean something only to the
-/// vendor that thought them, and all that Gemini wants back of its own is the seal on its calls. How closely to look at
-/// a picture is a hint that it has no field for, and texts without a character are nothing to it.
 ///
 /// # Errors
 /// Names what the request asks for that this format cannot say.
@@ -48,19 +38,11 @@ pub fn encode_request(request: &ChatRequest, model: &str) -> Result<Vec<u8>, Ine
         return Err(Inexpressible::new("parallel_tool_calls", reason));
     }
     let generation = Generation::of(model);
-    let mut conversation = Conversation::default();
-    for at in 0..messages.len() {
-        conversation.add(messages, at, generation)?;
-    }
-    let Conversation { system, turns } = conversation;
-    if turns.is_empty() {
-        let reason = "has no turn that says anything, and Gemini does not begin by itself";
-        return Err(Inexpressible::new("messages", reason));
-    }
+    let Conversation { system, turns } = Conversation::of(messages, generation == Generation::Levels)?;
     let declarations: Vec<_> = tools.iter().filter_map(declaration).collect();
     let out = OutRequest {
         contents: turns,
-        system_instruction: (!system.is_empty()).then_some(Turn { role: None, parts: system }),
+        system_instruction: system,
         tool_config: tool_config(tools, tool_choice.as_ref()),
         tools: (!declarations.is_empty()).then_some([OutTools { function_declarations: declarations }]),
         generation_config: generation_config(sampling, output_format, *limit, generation)?,
@@ -102,204 +84,6 @@ struct OutRequest<'a> {
     tool_config: Option<Value>,
     #[serde(skip_serializing_if = "Map::is_empty")]
     generation_config: Map<String, Value>,
-}
-
-#[derive(Serialize)]
-struct Turn<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    role: Option<&'static str>,
-    parts: Vec<OutPart<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct OutPart<'a> {
-    #[serde(flatten)]
-    said: Said<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    thought_signature: Option<&'a str>,
-}
-
-impl<'a> From<Said<'a>> for OutPart<'a> {
-    fn from(said: Said<'a>) -> Self {
-        Self { said, thought_signature: None }
-    }
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-enum Said<'a> {
-    Text(&'a str),
-    InlineData(InlineData<'a>),
-    FunctionCall(FunctionCall<'a>),
-    FunctionResponse(FunctionResponse<'a>),
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct InlineData<'a> {
-    mime_type: &'a str,
-    data: &'a str,
-}
-
-#[derive(Serialize)]
-struct FunctionCall<'a> {
-    #[serde(skip_serializing_if = "str::is_empty")]
-    id: &'a str,
-    name: &'a str,
-    args: &'a RawValue,
-}
-
-#[derive(Serialize)]
-struct FunctionResponse<'a> {
-    #[serde(skip_serializing_if = "str::is_empty")]
-    id: &'a str,
-    name: &'a str,
-    response: ToolResult<'a>,
-}
-
-/// What a function gave. An object goes as it is; the two names for anything else are Google's (`FunctionResponse`).
-#[derive(Serialize)]
-#[serde(rename_all = "lowercase")]
-enum ToolResult<'a> {
-    Output(Cow<'a, str>),
-    Error(Cow<'a, str>),
-    #[serde(untagged)]
-    Object(Box<RawValue>),
-}
-
-/// What stands for the seal of a call that no Gemini made, as Google's page on thought signatures has it: from Gemini 3
-/// on a turn whose first call has no seal is refused.
-const UNSEALED: &str = "skip_thought_signature_validator";
-
-/// The arguments of a call that has none.
-const NO_ARGUMENTS: &str = "{}";
-
-/// System texts and turns, as far as they were read.
-#[derive(Default)]
-struct Conversation<'a> {
-    system: Vec<OutPart<'a>>,
-    turns: Vec<Turn<'a>>,
-}
-
-impl<'a> Conversation<'a> {
-    fn add(
-        &mut self,
-        messages: &'a [Message],
-        at: usize,
-        generation: Generation,
-    ) -> Result<(), Inexpressible> {
-        // Fields that we do not know are another dialect's.
-        let Message { role, content, name, tool_call_id, is_error, unknown: _ } = &messages[at];
-        if name.is_some() {
-            let reason = "cannot be told to Gemini; name the speaker in the text";
-            return Err(Inexpressible::new(format!("messages[{at}].name"), reason));
-        }
-        let mut calls = 0;
-        let mut parts = Vec::with_capacity(content.len() + 1);
-        if *role == Role::Tool {
-            let id = tool_call_id.as_deref().unwrap_or("");
-            let name = name_of_call(&messages[..at], id).ok_or_else(|| {
-                let reason =
-                    "answers no call of an earlier message, so Gemini cannot be told which function it was";
-                Inexpressible::new(format!("messages[{at}].tool_call_id"), reason)
-            })?;
-            let response = tool_result(content, *is_error);
-            parts.push(Said::FunctionResponse(FunctionResponse { id, name, response }).into());
-        }
-        for (part_at, part) in content.iter().enumerate() {
-            let refuse =
-                |reason: &str| Err(Inexpressible::new(format!("messages[{at}].content[{part_at}]"), reason));
-            match part {
-                // Stands in the function's response.
-                Part::Text(_) | Part::Cited { .. } | Part::Refusal(_) if *role == Role::Tool => {}
-                Part::Text(text) | Part::Cited { text, .. } | Part::Refusal(text) => {
-                    parts.extend((!text.is_empty()).then_some(Said::Text(text).into()));
-                }
-                Part::Image(_) if role.is_instruction() => {
-                    return refuse("is a picture, which Gemini does not take in a system text");
-                }
-                Part::Image(Image { source: ImageSource::Data { media_type, base64 }, detail: _ }) => {
-                    parts.push(Said::InlineData(InlineData { mime_type: media_type, data: base64 }).into());
-                }
-                Part::Image(Image { source: ImageSource::Url(_), detail: _ }) => {
-                    return refuse(
-                        "is the address of a picture, and Gemini wants the picture itself: send it as a `data:` URL",
-                    );
-                }
-                Part::ToolCall(call) if *role == Role::Assistant => {
-                    parts.push(out_call(call, &format!("messages[{at}].tool_calls[{calls}]"))?);
-                    calls += 1;
-                }
-                Part::ToolCall(_) => return refuse("is a call, which only the assistant makes"),
-                // Other vendors' sealed thoughts: anything else of that kind was refused before.
-                Part::Reasoning(_) | Part::Other(_) => {}
-            }
-        }
-        match role {
-            Role::System | Role::Developer => self.system.append(&mut parts),
-            Role::User | Role::Tool => self.turn("user", parts),
-            Role::Assistant => {
-                self.turn("model", parts);
-                if generation == Generation::Levels {
-                    self.turns.last_mut().map(seal);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Adds to the turn under way, or begins one.
-    fn turn(&mut self, role: &'static str, mut parts: Vec<OutPart<'a>>) {
-        match self.turns.last_mut() {
-            _ if parts.is_empty() => {}
-            Some(turn) if turn.role == Some(role) => turn.parts.append(&mut parts),
-            _ => self.turns.push(Turn { role: Some(role), parts }),
-        }
-    }
-}
-
-/// Gives the first call of a turn a seal; those made beside it need none.
-fn seal(turn: &mut Turn<'_>) {
-    let first = turn.parts.iter_mut().find(|part| matches!(part.said, Said::FunctionCall(_)));
-    if let Some(OutPart { thought_signature, .. }) = first {
-        thought_signature.get_or_insert(UNSEALED);
-    }
-}
-
-/// Returns the function that the latest call with this id called.
-fn name_of_call<'a>(earlier: &'a [Message], id: &str) -> Option<&'a str> {
-    let mut calls = earlier.iter().rev().flat_map(Message::tool_calls);
-    calls.find(|call| call.id == id).map(|call| call.name.as_str())
-}
-
-fn tool_result(content: &[Part], is_error: bool) -> ToolResult<'_> {
-    let mut texts = content.iter().filter_map(|part| match part {
-        Part::Refusal(text) => Some(text.as_str()),
-        other => other.text(),
-    });
-    let first = Cow::Borrowed(texts.next().unwrap_or(""));
-    let text = texts.fold(first, |text, more| text + more);
-    if is_error {
-        return ToolResult::Error(text);
-    }
-    let object =
-        serde_json::from_str::<Box<RawValue>>(&text).ok().filter(|value| value.get().starts_with('{'));
-    object.map_or(ToolResult::Output(text), ToolResult::Object)
-}
-
-fn out_call<'a>(call: &'a ToolCall, path: &str) -> Result<OutPart<'a>, Inexpressible> {
-    let ToolCall { id, name, arguments, signature } = call;
-    let text = if arguments.is_empty() { NO_ARGUMENTS } else { arguments };
-    let args = serde_json::from_str::<&RawValue>(text).ok().filter(|value| value.get().starts_with('{'));
-    let args = args.ok_or_else(|| {
-        let reason = "is no JSON object, and Gemini takes nothing else";
-        Inexpressible::new(format!("{path}.function.arguments"), reason)
-    })?;
-    Ok(OutPart {
-        said: Said::FunctionCall(FunctionCall { id, name, args }),
-        thought_signature: signature.as_deref(),
-    })
 }
 
 #[derive(Serialize)]
@@ -444,7 +228,7 @@ fn described(schema: &JsonSchema) -> Option<Value> {
 mod tests {
     use super::super::json::tests::any_json;
     use super::*;
-    use crate::chat::{Dialect, LimitSpelling, any_part};
+    use crate::chat::{Dialect, LimitSpelling, Message, Part, Role, ToolCall, any_part};
     use proptest::prelude::*;
 
     const OLD: &str = "gemini-2.5-flash";
@@ -458,118 +242,45 @@ mod tests {
         encode_request(request, NEW).unwrap_err().field
     }
 
-    fn call(id: &str, arguments: &str, signature: Option<&str>) -> Part {
-        Part::ToolCall(ToolCall {
-            id: id.into(),
-            name: format!("f_{id}"),
-            arguments: arguments.into(),
-            signature: signature.map(str::to_owned),
-        })
-    }
-
-    fn assistant(content: Vec<Part>) -> Message {
-        Message { content, ..Message::text(Role::Assistant, "") }
-    }
-
-    fn tool(id: &str, text: &str) -> Message {
-        Message { tool_call_id: Some(id.into()), ..Message::text(Role::Tool, text) }
-    }
-
-    fn conversation(messages: impl IntoIterator<Item = Message>) -> ChatRequest {
-        let mut request = ChatRequest::from_prompt("q");
-        request.messages.extend(messages);
-        request
-    }
-
-    #[test]
-    fn the_first_call_of_a_turn_is_sealed_for_later_models_alone() {
-        let request = conversation([
-            assistant(vec![Part::Text("t".into()), call("1", "{}", None), call("2", "{}", None)]),
-            tool("1", "x"),
-            tool("2", "y"),
-            assistant(vec![call("3", "{}", Some("own")), call("4", "{}", None)]),
-        ]);
-        let seals = |model| {
-            let encoded = encoded(&request, model);
-            let turn = |at: usize| encoded["contents"][at]["parts"].as_array().unwrap().clone();
-            let parts = turn(1).into_iter().chain(turn(3));
-            parts.map(|part| part["thoughtSignature"].as_str().map(str::to_owned)).collect::<Vec<_>>()
-        };
-        let own = Some("own".to_owned());
-        assert_eq!(seals(OLD), [None, None, None, own.clone(), None]);
-        for model in [NEW, "models/gemini-3.5-pro", "gemini-flash-latest", "gemini-20-x"] {
-            assert_eq!(seals(model), [None, Some(UNSEALED.into()), None, own.clone(), None], "{model}");
-        }
-        for model in ["gemini-2", "gemini-1.5-pro-002", "models/gemini-2.0-flash"] {
-            assert!(Generation::of(model) == Generation::Budgets, "{model}");
-        }
-    }
-
-    #[test]
-    fn a_tools_answer_names_the_function_that_was_called_last_under_its_id() {
-        let mut failed = tool("1", "{\"late\": true}");
-        failed.is_error = true;
-        let mut several = tool("1", "{\"a\":");
-        several.content.extend([Part::Reasoning(crate::chat::Reasoning::default()), Part::Text("1}".into())]);
-        let mut request = conversation([
-            assistant(vec![call("1", "{\"n\": 12345678901234567890123}", None)]),
-            tool("1", "[1]"),
-            several,
-            failed,
-        ]);
-        let responses = encoded(&request, OLD)["contents"][2].clone();
-        assert_eq!(responses["role"], "user");
-        let response = |at: usize| &responses["parts"][at]["functionResponse"];
-        assert_eq!(*response(0), json!({"id": "1", "name": "f_1", "response": {"output": "[1]"}}));
-        assert_eq!(response(1)["response"], json!({"a": 1}));
-        assert_eq!(response(2)["response"], json!({"error": "{\"late\": true}"}));
-        let bytes = String::from_utf8(encode_request(&request, OLD).unwrap()).unwrap();
-        assert!(bytes.contains("12345678901234567890123"), "{bytes}");
-
-        request.messages.push(tool("2", "x"));
-        assert_eq!(refused(&request), "messages[5].tool_call_id");
-    }
-
     #[test]
     fn what_gemini_has_no_words_for_is_refused_and_named() {
-        let picture = |source| Part::Image(Image { source, detail: None });
-        let url = || picture(ImageSource::Url("https://a.example/b.png".into()));
-        let data = || picture(ImageSource::Data { media_type: "image/png".into(), base64: "aGk=".into() });
-        let user = |part| Message { content: vec![part], ..Message::text(Role::User, "") };
-        let named = Message { name: Some("Ann".into()), ..Message::text(Role::User, "q") };
-        let system = Message { content: vec![data()], ..Message::text(Role::System, "") };
-        let sound = Part::Other(Map::from_iter([("type".to_owned(), "input_audio".into())]));
-        for (message, field) in [
-            (user(url()), "messages[1].content[0]"),
-            (user(sound), "messages[1].content[0]"),
-            (user(call("1", "{}", None)), "messages[1].content[0]"),
-            (system, "messages[1].content[0]"),
-            (named, "messages[1].name"),
-            (assistant(vec![call("1", "[1]", None)]), "messages[1].tool_calls[0].function.arguments"),
-            (
-                assistant(vec![Part::Text("t".into()), call("1", "", None), call("2", "{", None)]),
-                "messages[1].tool_calls[1].function.arguments",
-            ),
-        ] {
-            assert_eq!(refused(&conversation([message])), field);
-        }
         let plain = ChatRequest::from_prompt("q");
         let sampling = |sampling| ChatRequest { sampling, ..plain.clone() };
         let default = Sampling::default;
+        let sound = Part::Other(Map::from_iter([("type".to_owned(), "input_audio".into())]));
+        let mut with_sound = plain.clone();
+        with_sound.messages[0].content.push(sound);
         for (request, field) in [
             (sampling(Sampling { logit_bias: Some(json!({})), ..default() }), "logit_bias"),
             (sampling(Sampling { logprobs: Some(0), ..default() }), "logprobs"),
             (sampling(Sampling { verbosity: Some("low".into()), ..default() }), "verbosity"),
             (sampling(Sampling { seed: Some(1 << 31), ..default() }), "seed"),
             (sampling(Sampling { reasoning_effort: Some("max".into()), ..default() }), "reasoning_effort"),
-            (ChatRequest::from_prompt(""), "messages"),
+            (with_sound, "messages[0].content[1]"),
         ] {
             assert_eq!(refused(&request), field);
         }
-        // A picture that comes along is one; nothing is fetched.
-        let request = conversation([user(data())]);
-        let parts = &encoded(&request, NEW)["contents"][0]["parts"];
-        assert_eq!(parts[1], json!({"inlineData": {"mimeType": "image/png", "data": "aGk="}}));
+    }
+
+    #[test]
+    fn the_generation_stands_in_the_name() {
+        for model in ["gemini-2", "gemini-1.5-pro-002", "models/gemini-2.5-flash"] {
+            assert!(Generation::of(model) == Generation::Budgets, "{model}");
+        }
+        for model in [NEW, "models/gemini-3.5-pro", "gemini-flash-latest", "gemini-20-x", "tunedModels/mine"]
+        {
+            assert!(Generation::of(model) == Generation::Levels, "{model}");
+        }
+        let mut request = ChatRequest::from_prompt("q");
+        let call = ToolCall { name: "f".into(), ..ToolCall::default() };
+        request.messages.push(assistant(vec![Part::ToolCall(call)]));
+        let seal = |model| encoded(&request, model)["contents"][1]["parts"][0]["thoughtSignature"].clone();
+        assert_eq!(seal(OLD), Value::Null);
+        assert!(seal(NEW).is_string());
+    }
+
+    fn assistant(content: Vec<Part>) -> Message {
+        Message { content, ..Message::text(Role::Assistant, "") }
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod foreign;
 pub mod gemini;
 mod gemini_request;
 mod gemini_response;
+mod gemini_turns;
 #[cfg(test)]
 mod golden;
 pub mod json;
