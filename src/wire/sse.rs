@@ -26,6 +26,15 @@ pub fn event(out: &mut Vec<u8>, data: impl FnOnce(&mut Vec<u8>)) {
     out.extend_from_slice(b"\n\n");
 }
 
+/// Appends an event of this name, as [`event`] does.
+pub fn named_event(out: &mut Vec<u8>, name: &str, data: impl FnOnce(&mut Vec<u8>)) {
+    debug_assert!(!name.contains(['\n', '\r']));
+    out.extend_from_slice(b"event: ");
+    out.extend_from_slice(name.as_bytes());
+    out.push(b'\n');
+    event(out, data);
+}
+
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -277,7 +286,11 @@ mod tests {
         fn what_is_written_is_read(data in "[^\r\n]*") {
             let mut bytes = HEARTBEAT.to_vec();
             event(&mut bytes, |out| out.extend_from_slice(data.as_bytes()));
-            prop_assert_eq!(decoded([bytes.as_slice()]).unwrap(), [Event { name: None, data }]);
+            prop_assert_eq!(decoded([bytes.as_slice()]).unwrap(), [Event { name: None, data: data.clone() }]);
+            bytes.clear();
+            named_event(&mut bytes, "response.created", |out| out.extend_from_slice(data.as_bytes()));
+            let name = Some("response.created".to_owned());
+            prop_assert_eq!(decoded([bytes.as_slice()]).unwrap(), [Event { name, data }]);
         }
     }
 }
