@@ -61,7 +61,10 @@ impl Vendor {
     /// Returns the vendor whose list an upstream is billed by; `None` for a server of somebody's own.
     fn of(provider: &ProviderConfig) -> Option<Self> {
         match provider.kind {
-            ProviderKind::OpenAi => Some(Self::OpenAi),
+            // Azure asks the same for global deployments.
+            ProviderKind::OpenAi | ProviderKind::AzureOpenAi => Some(Self::OpenAi),
+            ProviderKind::Anthropic => Some(Self::Anthropic),
+            ProviderKind::Gemini => Some(Self::Gemini),
             ProviderKind::OpenAiCompatible => {
                 let address = provider.base_url.as_deref()?.parse::<http::Uri>().ok()?;
                 (address.host() == Some("openrouter.ai")).then_some(Self::OpenRouter)

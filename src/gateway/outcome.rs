@@ -52,8 +52,8 @@ pub enum GatewayError {
     #[error("the model `{asked}` is not known here; known are: {}", known.join(", "))]
     UnknownModel { asked: String, known: Vec<String> },
     #[error(
-        "no provider is configured: set OPENAI_API_KEY or OPENROUTER_API_KEY, add [[providers]] to refrain.toml, \
-         or try `refrain serve --sandbox`"
+        "no provider is configured: set OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY or OPENROUTER_API_KEY, add \
+         [[providers]] to refrain.toml, or try `refrain serve --sandbox`"
     )]
     NoProvider,
     #[error(

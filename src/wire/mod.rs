@@ -11,6 +11,9 @@ mod failure;
 mod fields;
 mod foreign;
 pub mod gemini;
+mod gemini_request;
+mod gemini_response;
+mod gemini_turns;
 #[cfg(test)]
 mod golden;
 pub mod json;
