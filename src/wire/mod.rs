@@ -5,6 +5,7 @@
 //! server bends its own format.
 
 pub mod anthropic;
+mod anthropic_count;
 pub mod controls;
 mod data_url;
 mod failure;
