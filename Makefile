@@ -5,7 +5,7 @@
 
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help run test bench models audit dist tools postgres build
+.PHONY: help run test sdk bench models audit dist tools postgres build
 
 CARGO  ?= cargo
 PYTHON ?= python3
@@ -34,6 +34,10 @@ run: build ## build and start the server; without any key or configuration it an
 test: tools postgres ## run every test, on the real model, both databases and a real Qdrant server
 	@$(PYTHON) models/fetch.py --tests
 	@$(CARGO) test --locked $(ARGS)
+
+sdk: tools ## drill the official SDKs against an upstream that others wrote; a drill, not a test: it fetches packages
+	@$(CARGO) build --locked --quiet --bin refrain
+	@$(PYTHON) tests/sdk/drill.py $(ARGS)
 
 bench: tools models ## measure latencies and hit rates
 	@$(CARGO) bench --locked $(ARGS)

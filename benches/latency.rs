@@ -5,7 +5,8 @@
 //! - the steps of an exact hit (parse, key, encode), by criterion;
 //! - the throughput of exact hits over HTTP at 16 connections, beside a bare axum handler that reads the same body and
 //!   returns the same bytes, in alternating rounds;
-//! - the latency of a semantic hit among 2,000 entries of one partition, beside the embedding of the same prompts alone.
+//! - the latency of a semantic hit among 2,000 entries of one partition, beside the embedding of the same prompts alone;
+//! - what a streamed miss takes longer than the same stream from the upstream itself, to its first byte and to its end.
 //!
 //! It needs the model (`make models`).
 
@@ -22,12 +23,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::Criterion;
+use futures_util::stream;
 use refrain::app::Server;
 use refrain::chat::{KeyRules, ModelAlias, Namespace, OwnerNames, TenantId};
-use refrain::config::{Config, Environment, Flags, load as load_config};
+use refrain::config::{Config, Environment, Flags, ProviderKind, load as load_config};
 use refrain::embed::{Catalog, Embedder, Pool, PoolOptions};
 use refrain::wire::openai;
 
+use load::prompts::{asked_prompt, stored_prompt};
 use load::{Client, Percentiles, throughput};
 use mimalloc::MiMalloc;
 
@@ -42,6 +45,10 @@ const CONNECTIONS: usize = 16;
 const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(2);
 const ENTRIES: usize = 2_000;
+/// A stream of the upstream: so many pieces, this far apart, so many times.
+const STREAM_EVENTS: usize = 20;
+const STREAM_PACE: Duration = Duration::from_millis(2);
+const STREAMS: usize = 300;
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
@@ -58,6 +65,7 @@ fn main() {
         exact_hits(&server).await;
         semantic_hits(&server).await;
         server.stop().await;
+        streamed_misses().await;
     });
 }
 
@@ -160,111 +168,68 @@ async fn semantic_hits(server: &Server) {
     );
 }
 
+/// Streamed misses through us against the same stream from the upstream, in turns.
+async fn streamed_misses() {
+    let handler = || async {
+        let events = stream::unfold(0, |at| async move {
+            if at > 0 {
+                tokio::time::sleep(STREAM_PACE).await;
+            }
+            let data = match at {
+                0..STREAM_EVENTS => format!(
+                    r#"{{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{{"index":0,"delta":{{"content":"word "}},"finish_reason":{}}}]}}"#,
+                    if at + 1 == STREAM_EVENTS { r#""stop""# } else { "null" }
+                ),
+                STREAM_EVENTS => {
+                    r#"{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":20}}"#.to_owned()
+                }
+                _ if at == STREAM_EVENTS + 1 => "[DONE]".to_owned(),
+                _ => return None,
+            };
+            Some((Ok::<_, std::convert::Infallible>(format!("data: {data}\n\n")), at + 1))
+        });
+        ([(axum::http::header::CONTENT_TYPE, "text/event-stream")], axum::body::Body::from_stream(events))
+    };
+    let upstream = axum::Router::new().route("/v1/chat/completions", axum::routing::post(handler));
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port is free");
+    let address = listener.local_addr().expect("it is bound");
+    let task = tokio::spawn(axum::serve(listener, upstream).into_future());
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let mut config = config(folder.path());
+    let provider = &mut config.providers[0];
+    provider.kind = ProviderKind::OpenAiCompatible;
+    provider.base_url = Some(format!("http://{address}/v1"));
+    let server = Server::start(&config).await.expect("the server starts");
+
+    println!("\nstreamed misses, {STREAM_EVENTS} pieces {} ms apart, one client", STREAM_PACE.as_millis());
+    for (mode, header) in [("exact only", "x-cache-mode: exact\r\n"), ("with the semantic tier", "")] {
+        let mut direct = Client::connect(address, "/v1/chat/completions", "").await;
+        let mut through = Client::connect(server.public, "/v1/chat/completions", "").await;
+        let mut times: [Percentiles; 4] = Default::default();
+        for at in 0..STREAMS {
+            // Each prompt is asked once in all, so that every one is a miss.
+            let body = format!(
+                r#"{{"model": "m", "messages": [{{"role": "user", "content": "{mode} {}"}}], "stream": true}}"#,
+                stored_prompt(at)
+            );
+            for (client, into) in [(&mut direct, 0), (&mut through, 2)] {
+                let (first, whole) = client.stream(header, &body).await;
+                times[into].push(first);
+                times[into + 1].push(whole);
+            }
+        }
+        let [direct_first, direct_whole, first, whole] = &mut times;
+        for (what, ours, theirs) in [("first byte", first, direct_first), ("whole", whole, direct_whole)] {
+            let added = (ours.at(0.50) - theirs.at(0.50)) * 1e3;
+            println!("  {mode:<22} {what:<10} p50 {added:>+7.0} µs");
+        }
+    }
+    server.stop().await;
+    task.abort();
+}
+
 fn native(prompt: &str) -> String {
     format!("{{\"prompt\": \"{prompt}\"}}")
-}
-
-const THINGS: [&str; 50] = [
-    "kettle",
-    "bicycle",
-    "lantern",
-    "ladder",
-    "violin",
-    "tent",
-    "camera",
-    "compass",
-    "blanket",
-    "hammer",
-    "basket",
-    "mirror",
-    "telescope",
-    "saddle",
-    "kayak",
-    "drum",
-    "helmet",
-    "backpack",
-    "heater",
-    "printer",
-    "scooter",
-    "keyboard",
-    "jacket",
-    "umbrella",
-    "stove",
-    "radio",
-    "carpet",
-    "sofa",
-    "fridge",
-    "oven",
-    "guitar",
-    "tripod",
-    "surfboard",
-    "hammock",
-    "toaster",
-    "blender",
-    "wardrobe",
-    "bookshelf",
-    "lawnmower",
-    "projector",
-    "thermostat",
-    "dishwasher",
-    "bathtub",
-    "fireplace",
-    "greenhouse",
-    "trampoline",
-    "microscope",
-    "typewriter",
-    "wheelbarrow",
-    "chandelier",
-];
-const DEEDS: [&str; 40] = [
-    "clean",
-    "repair",
-    "store",
-    "sell",
-    "paint",
-    "insure",
-    "return",
-    "rent",
-    "ship",
-    "assemble",
-    "polish",
-    "upgrade",
-    "recycle",
-    "inspect",
-    "wrap",
-    "donate",
-    "borrow",
-    "label",
-    "measure",
-    "replace",
-    "adjust",
-    "protect",
-    "photograph",
-    "transport",
-    "install",
-    "remove",
-    "restore",
-    "decorate",
-    "describe",
-    "register",
-    "order",
-    "compare",
-    "weigh",
-    "unpack",
-    "test",
-    "refurbish",
-    "dismantle",
-    "varnish",
-    "mount",
-    "lubricate",
-];
-
-fn stored_prompt(at: usize) -> String {
-    format!("What is the best way to {} a {} at home?", DEEDS[at / THINGS.len()], THINGS[at % THINGS.len()])
-}
-
-fn asked_prompt(at: usize) -> String {
-    format!("What's the best way to {} a {} at home", DEEDS[at / THINGS.len()], THINGS[at % THINGS.len()])
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -222,6 +222,19 @@ impl Body {
         Ok(Some(chunk))
     }
 
+    /// Returns the beginning of what is left, as far as it comes: enough to say what went wrong.
+    pub async fn at_most(mut self, bytes_max: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while let Ok(Some(chunk)) = self.chunk().await {
+            bytes.extend_from_slice(&chunk);
+            if bytes.len() >= bytes_max {
+                bytes.truncate(bytes_max);
+                break;
+            }
+        }
+        bytes
+    }
+
     /// Returns all that is left.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! A load generator that costs little: keep-alive connections, one request on the way on each, no HTTP library.
 
+pub mod prompts;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -42,6 +44,30 @@ impl Client {
     pub async fn ask_with(&mut self, body: &str) -> Answer {
         self.request = request(self.path, body);
         self.ask().await
+    }
+
+    /// Sends a body that is answered with a stream; returns the milliseconds to its first event and to its end.
+    /// `header` is one more line of the head, or none.
+    pub async fn stream(&mut self, header: &str, body: &str) -> (f64, f64) {
+        let request = request(self.path, body);
+        let request = String::from_utf8(request).expect("a request is text");
+        let request = request.replacen("content-type", &format!("{header}content-type"), 1);
+        self.buffer.clear();
+        let began = Instant::now();
+        self.stream.write_all(request.as_bytes()).await.expect("the connection holds");
+        let mut first = None;
+        loop {
+            let read = self.stream.read_buf(&mut self.buffer).await.expect("the connection holds");
+            assert!(read > 0, "the server closed the connection");
+            let holds = |text: &[u8]| self.buffer.windows(text.len()).any(|bytes| bytes == text);
+            if first.is_none() && holds(b"data: ") {
+                first = Some(began.elapsed().as_secs_f64() * 1e3);
+            }
+            if self.buffer.ends_with(b"0\r\n\r\n") {
+                assert!(holds(b"[DONE]"), "{}", String::from_utf8_lossy(&self.buffer));
+                return (first.expect("a stream has an event"), began.elapsed().as_secs_f64() * 1e3);
+            }
+        }
     }
 
     /// Sends and reads one response into the buffer; returns where its head ends.
@@ -118,6 +144,11 @@ impl Percentiles {
         let result = work.await;
         self.0.push(began.elapsed().as_secs_f64() * 1e3);
         result
+    }
+
+    /// Takes in a duration in milliseconds.
+    pub fn push(&mut self, millis: f64) {
+        self.0.push(millis);
     }
 
     /// Takes in what another one has.

@@ -673,6 +673,52 @@ mod tests {
         }
     }
 
+    /// Any JSON, nested, its numbers whole, halves and large.
+    fn any_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i32>().prop_map(|n| json!(f64::from(n) / 2.0)),
+            any::<i64>().prop_map(Value::from),
+            "[ab\\u{e9}\"\\\\]{0,3}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 24, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map("[ab\u{e9}\u{1f980}]{0,2}", inner, 0..4)
+                    .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+            ]
+        })
+    }
+
+    /// The same JSON with the fields of every object the other way round.
+    fn turned(value: &Value) -> Value {
+        match value {
+            Value::Array(items) => items.iter().map(turned).collect(),
+            Value::Object(fields) => Value::Object(
+                fields.iter().rev().map(|(field, value)| (field.clone(), turned(value))).collect(),
+            ),
+            plain => plain.clone(),
+        }
+    }
+
+    proptest! {
+        /// RFC 8785: what is the same JSON has one form, and what is not has another.
+        #[test]
+        fn json_is_keyed_by_what_it_says(one in any_value(), other in any_value()) {
+            let of = |value: &Value| {
+                let unknown = Map::from_iter([("a".to_owned(), value.clone())]);
+                key(&ChatRequest { unknown, ..ChatRequest::from_prompt("q") }).fingerprint
+            };
+            prop_assert_eq!(of(&one), of(&turned(&one)));
+            let read_again: Value = serde_json::from_str(&serde_json::to_string_pretty(&one).unwrap()).unwrap();
+            prop_assert_eq!(of(&one), of(&read_again));
+            // Integers beyond 2^53 and floats that are near them are one number to RFC 8785, as to JavaScript.
+            let canonical = |value| serde_json_canonicalizer::to_vec(value).unwrap();
+            prop_assert_eq!(of(&one) == of(&other), canonical(&one) == canonical(&other));
+        }
+    }
+
     #[test]
     fn the_order_of_keys_and_the_spelling_of_numbers_do_not_matter() {
         let with = |json: &str| {

@@ -7,6 +7,7 @@ mod auth;
 mod cache;
 mod environment;
 mod load;
+mod passthrough;
 mod providers;
 mod routes;
 mod secret;
@@ -22,6 +23,7 @@ pub use auth::{AuthConfig, KeyConfig, KeyScope, Sha256Hex, Stamp};
 pub use cache::{CacheConfig, CacheMode, CacheOverrides, GuardName, Pattern, Scope, SemanticConfig};
 pub use environment::Environment;
 pub use load::{ConfigError, Flags, load};
+pub use passthrough::PassthroughConfig;
 pub use providers::{ModelConfig, Prices, ProviderConfig, ProviderKind, SandboxConfig, Timeouts};
 pub use routes::RouteConfig;
 pub use secret::Secret;
@@ -47,6 +49,7 @@ pub struct Config {
     pub providers: Vec<ProviderConfig>,
     /// Model names of our own, each a chain of upstreams.
     pub routes: Vec<RouteConfig>,
+    pub passthrough: PassthroughConfig,
     /// The model that a request without one means where no route is called `default`: `REFRAIN_MODEL`.
     #[serde(skip)]
     pub default_model: Option<String>,
@@ -71,6 +74,7 @@ impl Default for Config {
             store: StoreConfig::default(),
             providers: Vec::new(),
             routes: Vec::new(),
+            passthrough: PassthroughConfig::default(),
             default_model: None,
             log: "warn,refrain=info".to_owned(),
             notices: Vec::new(),

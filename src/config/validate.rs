@@ -22,6 +22,15 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
             return refuse(format!("providers[{at}].name"), format!("`{}` is there twice", upstream.name));
         }
     }
+    if let Some(name) = &config.passthrough.provider
+        && !names.contains(name.as_str())
+    {
+        let known: Vec<_> = config.providers.iter().map(|provider| provider.name.as_str()).collect();
+        return refuse(
+            "passthrough.provider",
+            format!("`{name}` is not a configured provider ({})", known.join(", ")),
+        );
+    }
     let mut aliases = HashSet::new();
     for (at, route) in config.routes.iter().enumerate() {
         if !aliases.insert(route.model.as_str()) {

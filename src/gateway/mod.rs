@@ -7,6 +7,7 @@ mod admit;
 mod curate;
 mod explain;
 mod feedback;
+mod forward;
 mod generation;
 mod outcome;
 

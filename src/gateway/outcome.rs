@@ -54,6 +54,10 @@ pub enum GatewayError {
          or try `refrain serve --sandbox`"
     )]
     NoProvider,
+    #[error(
+        "no such endpoint here; to have other /v1 paths passed on to a provider, set `[passthrough] provider` to its name"
+    )]
+    NotForwarded,
     #[error("nothing in the cache answers this request, and it asked for nothing else (only-if-cached)")]
     OnlyIfCached,
     #[error("no answer within {} ms", .0.as_millis())]

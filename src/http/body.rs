@@ -116,8 +116,17 @@ fn check_type(headers: &HeaderMap, is_json_only: bool) -> Result<(), HttpError> 
 }
 
 fn is_json(content_type: &HeaderValue) -> bool {
+    is_of_type(content_type, b"application/json")
+}
+
+/// Returns whether a body is JSON, or the form in which files are sent.
+pub(super) fn is_json_or_form(content_type: &HeaderValue) -> bool {
+    is_json(content_type) || is_of_type(content_type, b"multipart/form-data")
+}
+
+fn is_of_type(content_type: &HeaderValue, expected: &[u8]) -> bool {
     let mut parts = content_type.as_bytes().split(|byte| *byte == b';');
-    parts.next().is_some_and(|kind| kind.trim_ascii().eq_ignore_ascii_case(b"application/json"))
+    parts.next().is_some_and(|kind| kind.trim_ascii().eq_ignore_ascii_case(expected))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The one mapping from errors to statuses, headers and words.
 //!
-//! Both dialects have OpenAI's shape of an error. What a caller reads is chosen here: an upstream's own words are
+//! Errors are written in OpenAI's shape, which is our own too; on Anthropic's paths `anthropic_headers` writes them once
+//! more. What a caller reads is chosen here: an upstream's own words are
 //! passed on only where the caller's request was at fault, since elsewhere they may name our account with the vendor.
 
 use std::any::Any;
@@ -169,12 +170,30 @@ impl HttpError {
     }
 }
 
+/// What an error response says, kept beside it for whoever must say it in another shape.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    status: u16,
+    kind: &'static str,
+    code: Option<String>,
+    param: Option<String>,
+    message: String,
+}
+
+impl Told {
+    pub(super) fn shape(&self) -> ErrorShape<'_> {
+        let Self { status, kind, code, param, message } = self;
+        ErrorShape { status: *status, message, kind, param: param.as_deref(), code: code.as_deref() }
+    }
+}
+
 impl IntoResponse for HttpError {
     fn into_response(self) -> Response<Body> {
         let body = openai::encode_error(&self.shape());
-        let Refusal { status, retry, closes, attempts, cache_status, .. } = *self.0;
+        let Refusal { status, kind, code, param, message, retry, closes, attempts, cache_status } = *self.0;
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = status;
+        response.extensions_mut().insert(Told { status: status.as_u16(), kind, code, param, message });
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Retry::After(wait) | Retry::NotBefore(wait) = retry {
@@ -222,6 +241,7 @@ impl From<GatewayError> for HttpError {
             GatewayError::NoProvider => Self::server(StatusCode::SERVICE_UNAVAILABLE, message)
                 .code("no_provider")
                 .retry(Retry::at(None)),
+            GatewayError::NotForwarded => Self::not_found(message),
             GatewayError::OnlyIfCached => {
                 Self::server(StatusCode::GATEWAY_TIMEOUT, message).code("only_if_cached").retry(Retry::No)
             }

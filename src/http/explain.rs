@@ -14,7 +14,7 @@ use super::auth::Caller;
 use super::error::HttpError;
 use super::request_id::RequestId;
 use super::state::AppState;
-use super::{directives, generation, json};
+use super::{anthropic_headers, directives, generation, json};
 use crate::chat::{Dialect, TenantId};
 use crate::gateway::{Ask, Candidate, Explanation, LayerReading, PolicyReading, Stranger, TierReading};
 use crate::wire::Asked;
@@ -39,17 +39,18 @@ pub(super) async fn explain(
     request: Request,
 ) -> Result<Response, HttpError> {
     let Wanted { endpoint, tenant, headers, body } = json::receive(&state, request).await?;
-    let dialect = match endpoint.as_str() {
-        "/v1/generate" => Dialect::Native,
-        "/v1/chat/completions" => Dialect::OpenAi,
-        _ => {
-            let message = "`endpoint`: expected `/v1/generate` or `/v1/chat/completions`";
-            return Err(HttpError::bad_request(message).param("endpoint"));
-        }
+    let Some(dialect) = generation::dialect_of(&endpoint) else {
+        let message =
+            "`endpoint`: expected `/v1/generate`, `/v1/chat/completions`, `/v1/responses` or `/v1/messages`";
+        return Err(HttpError::bad_request(message).param("endpoint"));
     };
     let tenant = tenant.map_or(caller.tenant, TenantId::new);
-    let Asked { request, delivery, cache, task } = generation::parse_now(dialect, body.get().as_bytes())?;
-    let directives = directives::read(&header_map(&headers)?, cache, task, tenant)?;
+    let Asked { mut request, delivery, cache, task } = generation::parse_now(dialect, body.get().as_bytes())?;
+    let headers = header_map(&headers)?;
+    if dialect == Dialect::Anthropic {
+        request.betas = anthropic_headers::betas(&headers)?;
+    }
+    let directives = directives::read(&headers, cache, task, tenant)?;
     let ask = Ask { request: Arc::new(request), directives, stream: delivery.stream, request_id };
     let gateway = state.gateway.load_full();
     Ok(json::respond(&ExplanationJson::from(gateway.explain(ask).await?)))

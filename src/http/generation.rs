@@ -14,7 +14,7 @@ use super::record::Record;
 use super::request_id::RequestId;
 use super::state::AppState;
 use super::writer::{self, Writer};
-use super::{body, directives, generate, headers};
+use super::{anthropic_headers, body, directives, generate, headers};
 use crate::chat::{CacheStatus, Dialect, Directives};
 use crate::gateway::{Answer, Ask, GatewayError, Outcome};
 use crate::wire::native::{self, NativeAnswer};
@@ -58,7 +58,10 @@ async fn ask(
     record: &mut Record,
 ) -> Result<(Outcome, Delivery), HttpError> {
     let bytes = body::read(&parts.headers, body, state.body).await?;
-    let Asked { request, delivery, cache, task } = parse(dialect, bytes).await?;
+    let Asked { mut request, delivery, cache, task } = parse(dialect, bytes).await?;
+    if dialect == Dialect::Anthropic {
+        request.betas = anthropic_headers::betas(&parts.headers)?;
+    }
     let directives = directives::read(&parts.headers, cache, task, caller.tenant.clone())?;
     let gateway = state.gateway.load_full();
     record.routed(gateway.route_label(request.model.as_deref()));
@@ -66,6 +69,17 @@ async fn ask(
     let ask = Ask { request: Arc::new(request), directives, stream: delivery.stream, request_id };
     let outcome = gateway.answer(ask).await.map_err(|error| failure(error, status_of_none))?;
     Ok((outcome, delivery))
+}
+
+/// Returns the dialect of an endpoint's path.
+pub(super) fn dialect_of(path: &str) -> Option<Dialect> {
+    Some(match path {
+        "/v1/generate" => Dialect::Native,
+        "/v1/chat/completions" => Dialect::OpenAi,
+        "/v1/responses" => Dialect::Responses,
+        "/v1/messages" => Dialect::Anthropic,
+        _ => return None,
+    })
 }
 
 /// Reads a body in its dialect.
@@ -100,7 +114,10 @@ fn status_of_none(directives: &Directives) -> CacheStatus {
 /// The cache is spoken of only where it was asked.
 fn failure(error: GatewayError, cache_status: CacheStatus) -> HttpError {
     let was_asked = match &error {
-        GatewayError::UnknownModel { .. } | GatewayError::Overloaded | GatewayError::Interrupted => false,
+        GatewayError::UnknownModel { .. }
+        | GatewayError::NotForwarded
+        | GatewayError::Overloaded
+        | GatewayError::Interrupted => false,
         GatewayError::NoProvider
         | GatewayError::OnlyIfCached
         | GatewayError::Deadline(_)

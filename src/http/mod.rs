@@ -3,6 +3,7 @@
 //! The only folder that knows axum. [`public`] and [`admin`] list every route and every layer; below a handler there
 //! are plain structs. One endpoint per file, one mapping from errors to statuses in `error.rs`.
 
+mod anthropic_headers;
 mod auth;
 mod body;
 mod chat_completions;
@@ -22,11 +23,14 @@ mod json;
 mod listener;
 mod live;
 mod loopback;
+mod messages;
 mod metrics;
 mod models;
+mod passthrough;
 mod patience;
 mod record;
 mod request_id;
+mod responses;
 mod sandbox;
 mod state;
 mod stats;
@@ -55,11 +59,13 @@ use error::HttpError;
 pub fn public(state: Arc<AppState>, keys: &Keys) -> Router {
     let generations = Router::new()
         .route("/v1/generate", post(generate::generate))
-        .route("/v1/chat/completions", post(chat_completions::chat_completions));
+        .route("/v1/chat/completions", post(chat_completions::chat_completions))
+        .route("/v1/responses", post(responses::responses))
+        .route("/v1/messages", post(messages::messages));
     let others = Router::new()
         .route("/v1/models", get(models::models))
         .route("/v1/feedback", post(feedback::public_feedback))
-        .route("/v1/{*rest}", any(not_built))
+        .route("/v1/{*rest}", any(passthrough::forward))
         .route_layer(from_fn(record::log));
     let callers = Door { keys: keys.clone(), scopes: &[Generate] };
     let guarded = generations.merge(others).route_layer(from_fn_with_state(callers, admit));
@@ -96,13 +102,8 @@ fn layered<S: Clone + Send + Sync + 'static>(routes: Router<S>, keys: &Keys) -> 
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(keys.clone(), loopback::check))
         .layer(CatchPanicLayer::custom(error::panicked))
+        .layer(from_fn(anthropic_headers::speak))
         .layer(from_fn(request_id::identify))
-}
-
-async fn not_built() -> HttpError {
-    HttpError::not_found(
-        "no such endpoint: forwarding other /v1 paths ([passthrough] provider) is not available in this version",
-    )
 }
 
 async fn not_found() -> HttpError {

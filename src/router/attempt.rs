@@ -152,7 +152,7 @@ impl<S: FnMut(Event) + Send> Progress<'_, S> {
             return Ok(response);
         }
         let Incoming { status, headers, body } = response;
-        let body = timeout_at(first_byte, read_at_most(body, ERROR_BYTES_MAX)).await.unwrap_or_default();
+        let body = timeout_at(first_byte, body.at_most(ERROR_BYTES_MAX)).await.unwrap_or_default();
         Err(failed(status, &headers, &body))
     }
 
@@ -295,16 +295,4 @@ fn says_something(delta: &Delta) -> bool {
         | Delta::Unknown { .. }
         | Delta::Finish { .. } => true,
     }
-}
-
-async fn read_at_most(mut body: Body, bytes_max: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while let Ok(Some(chunk)) = body.chunk().await {
-        bytes.extend_from_slice(&chunk);
-        if bytes.len() >= bytes_max {
-            bytes.truncate(bytes_max);
-            break;
-        }
-    }
-    bytes
 }

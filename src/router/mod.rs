@@ -5,6 +5,7 @@
 //! but the settings it carries for its routes.
 
 mod attempt;
+mod forward;
 mod generate;
 mod resolve;
 mod upstream;
@@ -16,6 +17,7 @@ use crate::config::{CacheConfig, Config};
 use crate::telemetry::Telemetry;
 use crate::transport::Transport;
 
+pub use forward::Passing;
 pub use generate::{ChainFailure, Event, Failure, Opened, Times};
 pub use resolve::{Route, Step, UnknownModel};
 pub use upstream::Upstream;
@@ -25,6 +27,8 @@ use resolve::Routes;
 /// All routes and upstreams.
 pub struct Router {
     routes: Routes,
+    /// Where calls go that are passed on as they came.
+    passthrough: Option<Arc<Upstream>>,
     transport: Transport,
     telemetry: Arc<Telemetry>,
 }
@@ -55,6 +59,11 @@ impl Router {
             };
             (route.model.clone(), Arc::new(built))
         });
+        let passthrough = config
+            .passthrough
+            .provider
+            .as_ref()
+            .and_then(|name| upstreams.iter().find(|upstream| &upstream.name == name).map(Arc::clone));
         let cache = Arc::new(config.cache.clone());
         let routes = Routes {
             other: Arc::from("other"),
@@ -64,7 +73,7 @@ impl Router {
             upstreams,
             default_model,
         };
-        Self { routes, transport, telemetry }
+        Self { routes, passthrough, transport, telemetry }
     }
 
     /// Returns the route of a model name; `None` means the alias `default`.

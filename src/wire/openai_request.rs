@@ -536,6 +536,9 @@ mod tests {
         assert!(encoded.contains(r#""user":"u""#));
     }
 
+    const ENCODING: Encoding<'_> =
+        Encoding { model: "m", stream: false, limit: LimitSpelling::MaxTokens, is_extended: true };
+
     #[test]
     fn what_this_dialect_has_no_words_for_is_refused_and_named() {
         let refused = |request: &ChatRequest, encoding| encode_request(request, encoding).unwrap_err().field;

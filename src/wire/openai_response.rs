@@ -85,7 +85,7 @@ fn read_choice(value: Value, at: u32) -> Result<Choice, AnswerError> {
             ("role", _) | (_, Value::Null) => {}
             ("content", Value::String(words)) => text = Some(words),
             ("content", _) => return Err(AnswerError::malformed("the content is not a text")),
-            (REASONING, Value::String(words)) => thought = Some(words),
+            (REASONING, Value::String(words)) => thought = Some(words).filter(|words| !words.is_empty()),
             ("refusal", Value::String(words)) => refusal = Some(words),
             ("tool_calls", Value::Array(items)) if items.is_empty() => {}
             ("tool_calls", Value::Array(items)) => match plain_calls(&items) {
@@ -272,7 +272,7 @@ pub(super) mod tests {
             .prop_map(|(id, name, arguments, signature)| {
                 Part::ToolCall(ToolCall { id, name, arguments, signature })
             });
-        let thought = any::<String>().prop_map(|text| Part::Reasoning(Reasoning { text, signature: None }));
+        let thought = ".{1,9}".prop_map(|text| Part::Reasoning(Reasoning { text, signature: None }));
         let finish = prop_oneof!["stop", "length", "tool_calls", "[a-z]{6,9}"];
         // This format has one place for each kind of part, so they always come in this order.
         let said = (prop::option::of(thought), any::<String>(), any::<Option<String>>());
@@ -284,7 +284,9 @@ pub(super) mod tests {
             any_fields("m_"),
         )
             .prop_map(|((thought, text, refusal), calls, finish, logprobs, unknown)| {
-                let is_text = !text.is_empty() || (refusal.is_none() && calls.is_empty());
+                // An empty text is said only where nothing else is.
+                let is_text =
+                    !text.is_empty() || (thought.is_none() && refusal.is_none() && calls.is_empty());
                 let text = is_text.then_some(Part::Text(text));
                 let said = [thought, text, refusal.map(Part::Refusal)].into_iter().flatten();
                 Choice {

@@ -12,6 +12,7 @@ mod cli;
 mod embed;
 mod exact;
 mod examples;
+mod fakes;
 mod fetch;
 mod flight;
 mod forwarding;

@@ -1,6 +1,10 @@
 //! Real parts that tests start, and wait for.
 
+pub mod anthropic;
 pub mod app;
+pub mod fields;
+pub mod gemini;
+pub mod openai;
 pub mod points;
 pub mod postgres;
 pub mod process;

@@ -1,12 +1,19 @@
-//! What the fake upstream says: scripted, or made from the prompt.
+//! What a fake upstream says, and when: scripted, or made from the prompt.
+//!
+//! What an answer is made of and how it is written is each vendor's own; how it is delivered is told here.
 
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::response::Response;
 use futures_util::{Stream, StreamExt, stream};
-use serde_json::{Value, json};
 use tokio::sync::watch;
+
+use super::openai;
+use super::upstream::{Asked, Vendor};
+
+/// One answer of an upstream that speaks Chat Completions.
+pub type Reply = Scripted<openai::Words>;
 
 /// Returns what the upstream answers to a prompt that nothing was scripted for.
 pub fn answer_to(prompt: &str) -> String {
@@ -34,90 +41,59 @@ impl Gate {
     }
 }
 
-/// One answer of the upstream.
+/// One answer of an upstream whose answers are made of `W`.
 #[derive(Clone, Debug)]
-pub struct Reply {
-    kind: Kind,
+pub struct Scripted<W> {
+    kind: Kind<W>,
     headers: Vec<(&'static str, &'static str)>,
     before: Option<Gate>,
     midway: Option<Gate>,
     ends: Ends,
+    /// Tokens of prompt and answer.
     usage: Option<(u64, u64)>,
-    only_whole: bool,
+    /// Said in place of a stream: a status and a body.
+    refuses_to_stream: Option<(u16, String)>,
 }
 
 #[derive(Clone, Debug)]
-enum Kind {
-    /// One message for each choice, and its finish reason.
-    Answer(Vec<(Value, Option<&'static str>)>),
+enum Kind<W> {
+    Words(W),
     Error(u16, String),
     /// These bytes under this content type, whatever was asked.
     Bytes(&'static str, Vec<u8>),
 }
 
 /// How a stream ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Ends {
-    WithDone,
+    Whole,
     /// The connection breaks after half of the text.
     Cut,
     /// The body ends in good order after half of the text.
     Early,
+    /// These bytes, and nothing more, follow on half of the text.
+    With(Bytes),
 }
 
-impl Reply {
-    fn of(kind: Kind) -> Self {
+impl<W> Scripted<W> {
+    fn of(kind: Kind<W>) -> Self {
         Self {
             kind,
             headers: Vec::new(),
             before: None,
             midway: None,
-            ends: Ends::WithDone,
+            ends: Ends::Whole,
             usage: Some((9, 12)),
-            only_whole: false,
+            refuses_to_stream: None,
         }
     }
 
-    /// Says this text and stops.
-    pub fn text(text: &str) -> Self {
-        Self::texts(&[text], Some("stop"))
+    pub(super) fn words(words: W) -> Self {
+        Self::of(Kind::Words(words))
     }
 
-    /// Says this text and ends for this reason, or for none.
-    pub fn ending(text: &str, finish: Option<&'static str>) -> Self {
-        Self::texts(&[text], finish)
-    }
-
-    /// Says one text per choice.
-    pub fn texts(texts: &[&str], finish: Option<&'static str>) -> Self {
-        let messages = texts.iter().map(|text| (json!({"role": "assistant", "content": text}), finish));
-        Self::of(Kind::Answer(messages.collect()))
-    }
-
-    /// Says these messages, each with the reason why it ended.
-    pub fn messages(messages: Vec<(Value, Option<&'static str>)>) -> Self {
-        Self::of(Kind::Answer(messages))
-    }
-
-    /// Calls a tool.
-    pub fn tool_call(name: &str, arguments: &str) -> Self {
-        let call =
-            json!({"id": "call_1", "type": "function", "function": {"name": name, "arguments": arguments}});
-        let message = json!({"role": "assistant", "content": null, "tool_calls": [call]});
-        Self::of(Kind::Answer(vec![(message, Some("tool_calls"))]))
-    }
-
-    /// Refuses in the field that OpenAI has for it.
-    pub fn refusal(words: &str) -> Self {
-        let message = json!({"role": "assistant", "content": null, "refusal": words});
-        Self::of(Kind::Answer(vec![(message, Some("stop"))]))
-    }
-
-    /// Fails with this status and OpenAI's shape of an error.
-    pub fn error(status: u16, message: &str, param: Option<&str>, code: Option<&str>) -> Self {
-        let error =
-            json!({"message": message, "type": "invalid_request_error", "param": param, "code": code});
-        Self::of(Kind::Error(status, json!({ "error": error }).to_string()))
+    pub(super) fn failing(status: u16, body: String) -> Self {
+        Self::of(Kind::Error(status, body))
     }
 
     /// Answers 200 with bytes that are no answer.
@@ -154,6 +130,12 @@ impl Reply {
         self
     }
 
+    /// Says half of its text and then these bytes, as they are.
+    pub(super) fn ending_with(mut self, bytes: impl Into<Bytes>) -> Self {
+        self.ends = Ends::With(bytes.into());
+        self
+    }
+
     /// Counts this many tokens of prompt and answer.
     pub fn usage(mut self, prompt: u64, completion: u64) -> Self {
         self.usage = Some((prompt, completion));
@@ -166,119 +148,74 @@ impl Reply {
         self
     }
 
-    /// Refuses to stream, as OpenAI does for models that cannot.
-    pub fn only_whole(mut self) -> Self {
-        self.only_whole = true;
+    pub(super) fn refusing_to_stream(mut self, status: u16, body: String) -> Self {
+        self.refuses_to_stream = Some((status, body));
         self
     }
 
-    /// Answers one request.
-    pub(super) async fn respond(&self, model: &str, streams: bool) -> Response {
-        if streams && self.only_whole {
-            let refusal =
-                Self::error(400, "this model cannot stream", Some("stream"), Some("unsupported_value"));
-            return Box::pin(refusal.respond(model, streams)).await;
+    pub(super) fn words_mut(&mut self) -> &mut W {
+        match &mut self.kind {
+            Kind::Words(words) => words,
+            Kind::Error(..) | Kind::Bytes(..) => panic!("only an answer is made of words"),
         }
+    }
+
+    /// Answers one request.
+    pub(super) async fn respond<V: Vendor<Words = W>>(&self, vendor: &V, asked: &Asked) -> Response {
         if let Some(gate) = &self.before {
             gate.passed().await;
         }
-        let mut response = match &self.kind {
-            Kind::Error(status, body) => written(*status, "application/json", Body::from(body.clone())),
-            Kind::Bytes(content_type, bytes) => written(200, content_type, Body::from(bytes.clone())),
-            Kind::Answer(_) if streams => {
-                written(200, "text/event-stream", Body::from_stream(self.events(model)))
+        let (status, content_type, body) = match (&self.kind, &self.refuses_to_stream) {
+            (_, Some((status, body))) if asked.streams => {
+                (*status, "application/json", Body::from(body.clone()))
             }
-            Kind::Answer(choices) => {
-                written(200, "application/json", Body::from(self.whole(choices, model).to_string()))
+            (Kind::Error(status, body), _) => (*status, "application/json", Body::from(body.clone())),
+            (Kind::Bytes(content_type, bytes), _) => (200, *content_type, Body::from(bytes.clone())),
+            (Kind::Words(words), _) if asked.streams => {
+                let halves = vendor.events(words, asked, self.usage);
+                let delivered = delivered(halves, self.midway.clone(), self.ends.clone());
+                (200, "text/event-stream", Body::from_stream(delivered))
+            }
+            (Kind::Words(words), _) => {
+                let whole = vendor.whole(words, asked, self.usage);
+                (200, "application/json", Body::from(whole.to_string()))
             }
         };
+        let mut response = written(status, content_type, body);
         for (name, value) in &self.headers {
             response.headers_mut().insert(*name, value.parse().expect("a header value"));
         }
         response
     }
-
-    fn whole(&self, choices: &[(Value, Option<&str>)], model: &str) -> Value {
-        let choices = choices.iter().enumerate().map(|(index, (message, finish))| {
-            json!({"index": index, "message": message, "finish_reason": finish, "logprobs": null})
-        });
-        let mut whole = head("chat.completion", model);
-        whole["choices"] = choices.collect();
-        if let Some(usage) = self.usage_json() {
-            whole["usage"] = usage;
-        }
-        whole
-    }
-
-    /// The events of a stream. They stop for the gate, or for ever, in the middle of the text.
-    fn events(&self, model: &str) -> impl Stream<Item = std::io::Result<Bytes>> + use<> {
-        let Kind::Answer(choices) = &self.kind else { unreachable!("only answers are streamed") };
-        let mut first = Vec::new();
-        let mut second = Vec::new();
-        let chunk = |index: usize, delta: Value, finish: Option<&str>| {
-            let mut chunk = head("chat.completion.chunk", model);
-            chunk["choices"] = json!([{"index": index, "delta": delta, "finish_reason": finish}]);
-            if self.usage.is_some() {
-                chunk["usage"] = Value::Null;
-            }
-            event(&chunk.to_string())
-        };
-        for (index, (message, finish)) in choices.iter().enumerate() {
-            first.push(chunk(index, json!({"role": "assistant", "content": ""}), None));
-            for field in ["content", "refusal"] {
-                let Some(text) = message[field].as_str() else { continue };
-                let words: Vec<_> = text.split_inclusive(' ').collect();
-                let (head, tail) = words.split_at(words.len().div_ceil(2));
-                first.extend(head.iter().map(|word| chunk(index, json!({field: word}), None)));
-                second.extend(tail.iter().map(|word| chunk(index, json!({field: word}), None)));
-            }
-            for (at, call) in message["tool_calls"].as_array().into_iter().flatten().enumerate() {
-                let mut call = call.clone();
-                call["index"] = json!(at);
-                first.push(chunk(index, json!({"tool_calls": [call]}), None));
-            }
-            if let Some(finish) = finish {
-                second.push(chunk(index, json!({}), Some(finish)));
-            }
-        }
-        if let Some(usage) = self.usage_json() {
-            let mut last = head("chat.completion.chunk", model);
-            last["choices"] = json!([]);
-            last["usage"] = usage;
-            second.push(event(&last.to_string()));
-        }
-        second.push(event("[DONE]"));
-
-        let (midway, ends) = (self.midway.clone(), self.ends);
-        let rest = stream::once(async move {
-            if let Some(gate) = midway {
-                gate.passed().await;
-            }
-            stream::iter(match ends {
-                Ends::WithDone => second.into_iter().map(Ok).collect(),
-                Ends::Cut => vec![Err(std::io::Error::other("cut"))],
-                Ends::Early => Vec::new(),
-            })
-        });
-        stream::iter(first.into_iter().map(Ok)).chain(rest.flatten())
-    }
-
-    fn usage_json(&self) -> Option<Value> {
-        let (prompt, completion) = self.usage?;
-        Some(json!({
-            "prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion,
-        }))
-    }
 }
 
-fn head(object: &str, model: &str) -> Value {
-    json!({"id": "chatcmpl-1", "object": object, "created": 1_790_000_000, "model": model})
+/// Returns events as they are sent. They stop for the gate, or for ever, between their halves.
+fn delivered(
+    [first, second]: [Vec<Bytes>; 2],
+    midway: Option<Gate>,
+    ends: Ends,
+) -> impl Stream<Item = std::io::Result<Bytes>> {
+    let rest = stream::once(async move {
+        if let Some(gate) = midway {
+            gate.passed().await;
+        }
+        // What was said is flushed only when there is nothing to say at once; a break would take it along.
+        tokio::task::yield_now().await;
+        stream::iter(match ends {
+            Ends::Whole => second.into_iter().map(Ok).collect(),
+            Ends::Cut => vec![Err(std::io::Error::other("cut"))],
+            Ends::Early => Vec::new(),
+            Ends::With(bytes) => vec![Ok(bytes)],
+        })
+    });
+    stream::iter(first.into_iter().map(Ok)).chain(rest.flatten())
 }
 
-fn event(data: &str) -> Bytes {
-    Bytes::from(format!("data: {data}\n\n"))
+/// Returns the words of a text, each with the space after it.
+pub(super) fn pieces(text: &str) -> Vec<&str> {
+    text.split_inclusive(' ').collect()
 }
 
-fn written(status: u16, content_type: &str, body: Body) -> Response {
+pub(super) fn written(status: u16, content_type: &str, body: Body) -> Response {
     Response::builder().status(status).header("content-type", content_type).body(body).expect("a response")
 }

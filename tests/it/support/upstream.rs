@@ -1,35 +1,112 @@
-//! An upstream that speaks OpenAI's Chat Completions on a real socket, and is strict about what it is told.
+//! An upstream on a real socket: it speaks one vendor's protocol, and is strict about what it is told.
 //!
-//! Whatever it would not expect of a careful client is kept as a complaint, and fails the test that owns it.
+//! What the vendor would refuse it refuses in the vendor's words. That, and whatever else it would not expect of a careful
+//! client, is kept as a complaint, and fails the test that owns it.
 
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, Uri};
+use axum::http::{HeaderMap, Method, Uri};
 use axum::response::Response;
 use serde_json::Value;
 use tokio::net::TcpListener;
 
 use super::eventually;
-use super::reply::{Reply, answer_to};
+use super::fields::Allowed;
+use super::openai::OpenAi;
+use super::reply::{Scripted, answer_to, written};
 
 /// The key that the upstream knows its client by.
 pub const KEY: &str = "sk-upstream-0123456789";
 
-/// A running upstream; ends with its test's runtime.
-pub struct Upstream {
-    base_url: String,
-    state: Arc<Mutex<Record>>,
+/// An upstream that speaks Chat Completions.
+pub type Upstream = Fake<OpenAi>;
+
+/// What a fake knows of its vendor.
+pub trait Vendor: Clone + Send + Sync + 'static {
+    /// What its answers are made of.
+    type Words: Clone + Send + Sync + 'static;
+
+    /// Returns the path that a client is configured with, after the address.
+    fn base_path(&self) -> &'static str;
+
+    /// Returns what a request asks for, as far as it can be read.
+    fn read(&self, call: &Call) -> Asked;
+
+    /// Returns how the vendor refuses a request, as a status and a body.
+    fn refusal(&self, call: &Call, allowed: &Allowed) -> Option<(u16, Value)>;
+
+    /// Returns what the vendor takes and a careful client would not send.
+    fn complaints(&self, call: &Call) -> Vec<String>;
+
+    /// Returns the answer to what is no question, whatever was scripted.
+    fn aside(&self, _call: &Call) -> Option<Value> {
+        None
+    }
+
+    /// Returns the answer where nothing was scripted.
+    fn unscripted(&self, call: &Call, text: &str) -> Scripted<Self::Words>;
+
+    fn whole(&self, words: &Self::Words, asked: &Asked, usage: Option<(u64, u64)>) -> Value;
+
+    /// Returns the events of a stream, in two halves.
+    fn events(&self, words: &Self::Words, asked: &Asked, usage: Option<(u64, u64)>) -> [Vec<Bytes>; 2];
 }
 
-#[derive(Default)]
-struct Record {
+/// What every request asks for, whatever the protocol.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    pub model: String,
+    /// The text of the last message.
+    pub prompt: String,
+    pub streams: bool,
+}
+
+/// One request as it came.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub method: Method,
+    pub uri: Uri,
+    pub headers: HeaderMap,
+    /// Null where it was no JSON.
+    pub body: Value,
+    asked: Asked,
+}
+
+impl Call {
+    /// Returns a header, or nothing in its place.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
+    }
+
+    pub fn model(&self) -> &str {
+        &self.asked.model
+    }
+
+    pub fn streams(&self) -> bool {
+        self.asked.streams
+    }
+
+    /// Returns the text of the last message.
+    pub fn prompt(&self) -> &str {
+        &self.asked.prompt
+    }
+}
+
+/// A running upstream; ends with its test's runtime.
+pub struct Fake<V: Vendor> {
+    base_url: String,
+    vendor: V,
+    state: Arc<Mutex<Record<V>>>,
+}
+
+struct Record<V: Vendor> {
     calls: Vec<Call>,
     under_way: usize,
-    scripts: Vec<(Match, Reply)>,
-    expected_fields: Vec<&'static str>,
+    scripts: Vec<(Match, Scripted<V::Words>)>,
+    allowed: Allowed,
     complaints: Vec<String>,
 }
 
@@ -42,77 +119,70 @@ enum Match {
     Everything,
 }
 
-/// One request as it came.
-#[derive(Clone, Debug)]
-pub struct Call {
-    pub headers: HeaderMap,
-    pub body: Value,
-}
-
-impl Call {
-    pub fn model(&self) -> &str {
-        self.body["model"].as_str().unwrap_or("")
-    }
-
-    pub fn streams(&self) -> bool {
-        self.body["stream"] == true
-    }
-
-    /// Returns the text of the last message.
-    pub fn prompt(&self) -> &str {
-        self.body["messages"].as_array().and_then(|all| all.last()).map_or("", |last| text_of(last))
-    }
-}
-
-/// Returns a message's text, or that of its first part.
-fn text_of(message: &Value) -> &str {
-    let content = &message["content"];
-    content.as_str().or_else(|| content[0]["text"].as_str()).unwrap_or("")
-}
-
-impl Upstream {
+impl<V: Vendor + Default> Fake<V> {
     /// Listens on a free port.
     pub async fn start() -> Self {
+        Self::start_as(V::default()).await
+    }
+}
+
+impl<V: Vendor> Fake<V> {
+    /// Listens on a free port, as this vendor.
+    pub async fn start_as(vendor: V) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
-        let state = Arc::new(Mutex::new(Record::default()));
-        let router = Router::new().fallback(answer).with_state(Arc::clone(&state));
+        let base_url = format!("http://{}{}", listener.local_addr().unwrap(), vendor.base_path());
+        let state = Arc::new(Mutex::new(Record {
+            calls: Vec::new(),
+            under_way: 0,
+            scripts: Vec::new(),
+            allowed: Allowed::default(),
+            complaints: Vec::new(),
+        }));
+        let fake = Self { base_url, vendor, state };
+        let router =
+            Router::new().fallback(answer::<V>).with_state((fake.vendor.clone(), Arc::clone(&fake.state)));
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { base_url, state }
+        fake
     }
 
+    /// Returns what a client is to be configured with.
     pub fn base_url(&self) -> &str {
         &self.base_url
     }
 
     /// Answers this prompt so, from now on.
-    pub fn on_prompt(&self, prompt: &str, reply: Reply) {
+    pub fn on_prompt(&self, prompt: &str, reply: Scripted<V::Words>) {
         self.script(Match::Prompt(prompt.to_owned()), reply);
     }
 
     /// Answers whoever asks for this model so, from now on.
-    pub fn on_model(&self, model: &str, reply: Reply) {
+    pub fn on_model(&self, model: &str, reply: Scripted<V::Words>) {
         self.script(Match::Model(model.to_owned()), reply);
     }
 
     /// Answers everybody so, from now on.
-    pub fn always(&self, reply: Reply) {
+    pub fn always(&self, reply: Scripted<V::Words>) {
         self.script(Match::Everything, reply);
     }
 
     /// The newest script that fits is followed.
-    fn script(&self, of: Match, reply: Reply) {
+    fn script(&self, of: Match, reply: Scripted<V::Words>) {
         self.record().scripts.push((of, reply));
     }
 
     /// Takes a field that no careful client would send.
     pub fn expect_field(&self, field: &'static str) {
-        self.record().expected_fields.push(field);
+        self.record().allowed.named.push(field);
     }
 
-    /// Forgets every complaint so far.
-    pub fn forgive(&self) {
-        self.record().complaints.clear();
+    /// Takes any field it does not know; what is missing or wrong is still refused.
+    pub fn lenient(&self) {
+        self.record().allowed.all = true;
+    }
+
+    /// Returns every complaint so far, and forgets it.
+    pub fn forgive(&self) -> Vec<String> {
+        std::mem::take(&mut self.record().complaints)
     }
 
     /// Returns how often it was called.
@@ -135,150 +205,109 @@ impl Upstream {
         eventually("an idle upstream", async || (self.record().under_way == 0).then_some(())).await;
     }
 
-    fn record(&self) -> std::sync::MutexGuard<'_, Record> {
+    fn record(&self) -> std::sync::MutexGuard<'_, Record<V>> {
         self.state.lock().unwrap()
     }
 }
 
-impl Drop for Upstream {
+impl<V: Vendor> Drop for Fake<V> {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            let complaints = self.record().complaints.clone();
+            let complaints = self.forgive();
             assert!(complaints.is_empty(), "the upstream complains: {complaints:#?}");
         }
     }
 }
 
 /// Counts a request as under way for as long as it lives.
-struct UnderWay(Arc<Mutex<Record>>);
+struct UnderWay<V: Vendor>(Arc<Mutex<Record<V>>>);
 
-impl UnderWay {
-    fn begin(state: &Arc<Mutex<Record>>) -> Self {
+impl<V: Vendor> UnderWay<V> {
+    fn begin(state: &Arc<Mutex<Record<V>>>) -> Self {
         state.lock().unwrap().under_way += 1;
         Self(Arc::clone(state))
     }
 }
 
-impl Drop for UnderWay {
+impl<V: Vendor> Drop for UnderWay<V> {
     fn drop(&mut self) {
         self.0.lock().unwrap().under_way -= 1;
     }
 }
 
-async fn answer(
-    State(state): State<Arc<Mutex<Record>>>,
+async fn answer<V: Vendor>(
+    State((vendor, state)): State<(V, Arc<Mutex<Record<V>>>)>,
+    method: Method,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
     let under_way = UnderWay::begin(&state);
-    let (reply, call) = {
-        let mut record = state.lock().unwrap();
-        let call = Call { headers, body: serde_json::from_slice(&body).unwrap_or_default() };
-        let complaints = complaints(&uri, &call, &record.expected_fields);
-        record.complaints.extend(complaints);
-        record.calls.push(call.clone());
-        (record.reply_to(&call), call)
+    let body = serde_json::from_slice(&body).unwrap_or_default();
+    let mut call = Call { method, uri, headers, body, asked: Asked::default() };
+    call.asked = vendor.read(&call);
+    let reply = state.lock().unwrap().take(&vendor, &call);
+    let response = match reply {
+        Ok(reply) => reply.respond(&vendor, &call.asked).await,
+        Err((status, body)) => written(status, "application/json", Body::from(body.to_string())),
     };
-    let response = reply.respond(call.model(), call.streams()).await;
     // The body keeps the count: a stream is under way until it was sent, or nobody reads it any more.
     response.map(move |body| {
         let mut body = body.into_data_stream();
-        axum::body::Body::from_stream(futures_util::stream::poll_fn(move |cx| {
+        Body::from_stream(futures_util::stream::poll_fn(move |cx| {
             let _ = &under_way;
             futures_util::StreamExt::poll_next_unpin(&mut body, cx)
         }))
     })
 }
 
-impl Record {
-    fn reply_to(&self, call: &Call) -> Reply {
-        let fits = |(of, _): &&(Match, Reply)| match of {
+impl<V: Vendor> Record<V> {
+    /// Keeps a call, and returns what to say: a reply, or a status and a body at once.
+    fn take(&mut self, vendor: &V, call: &Call) -> Result<Scripted<V::Words>, (u16, Value)> {
+        self.calls.push(call.clone());
+        if let Some((status, body)) = vendor.refusal(call, &self.allowed) {
+            self.complaints.push(format!("refused {} {}: {status} {body}", call.method, call.uri));
+            return Err((status, body));
+        }
+        self.complaints.extend(vendor.complaints(call));
+        match vendor.aside(call) {
+            Some(body) => Err((200, body)),
+            None => Ok(self.reply_to(vendor, call)),
+        }
+    }
+
+    fn reply_to(&self, vendor: &V, call: &Call) -> Scripted<V::Words> {
+        let fits = |(of, _): &&(Match, Scripted<V::Words>)| match of {
             Match::Prompt(prompt) => prompt == call.prompt(),
             Match::Model(model) => model == call.model(),
             Match::Everything => true,
         };
         match self.scripts.iter().rev().find(fits) {
             Some((_, reply)) => reply.clone(),
-            None => {
-                let choices = call.body["n"].as_u64().unwrap_or(1);
-                let text = answer_to(call.prompt());
-                Reply::texts(&vec![text.as_str(); choices as usize], Some("stop"))
-            }
+            None => vendor.unscripted(call, &answer_to(call.prompt())),
         }
     }
 }
 
-const FIELDS: &[&str] = &[
-    "frequency_penalty",
-    "logit_bias",
-    "logprobs",
-    "max_completion_tokens",
-    "max_tokens",
-    "messages",
-    "metadata",
-    "model",
-    "n",
-    "parallel_tool_calls",
-    "presence_penalty",
-    "reasoning_effort",
-    "response_format",
-    "seed",
-    "service_tier",
-    "stop",
-    "store",
-    "stream",
-    "stream_options",
-    "temperature",
-    "tool_choice",
-    "tools",
-    "top_logprobs",
-    "top_p",
-    "user",
-    "verbosity",
-];
-const ROLES: &[&str] = &["system", "developer", "user", "assistant", "tool"];
-/// The only headers that an upstream has any business to see.
+/// The only headers that any upstream has business to see; what it knows its client by comes on top.
 const HEADERS: &[&str] =
-    &["accept", "accept-encoding", "authorization", "content-length", "content-type", "host", "user-agent"];
+    &["accept", "accept-encoding", "content-length", "content-type", "host", "user-agent"];
 
-/// Returns what a careful client would not have sent.
-fn complaints(uri: &Uri, call: &Call, expected_fields: &[&str]) -> Vec<String> {
-    let Call { headers, body } = call;
+/// Returns what every upstream would not expect: headers beyond those, another content type, nulls, the wrong `accept`.
+pub(super) fn usual_complaints(call: &Call, own_headers: &[&str]) -> Vec<String> {
     let mut complaints = Vec::new();
     let mut check = |is_well: bool, complaint: String| {
         if !is_well {
             complaints.push(complaint);
         }
     };
-    check(uri == "/v1/chat/completions", format!("called at {uri}"));
-    for name in headers.keys() {
-        check(HEADERS.contains(&name.as_str()), format!("header {name}"));
+    for name in call.headers.keys().map(axum::http::HeaderName::as_str) {
+        check(HEADERS.contains(&name) || own_headers.contains(&name), format!("header {name}"));
     }
-    let header = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
-    check(header("authorization") == format!("Bearer {KEY}"), "the key".to_owned());
-    check(header("content-type") == "application/json", "the content type".to_owned());
     let accepted = if call.streams() { "text/event-stream" } else { "application/json" };
-    check(header("accept") == accepted, format!("accept: {}", header("accept")));
-
-    let Some(fields) = body.as_object() else {
-        return vec!["a body that is no JSON object".to_owned()];
-    };
-    for (field, value) in fields {
-        let is_known = FIELDS.contains(&field.as_str()) || expected_fields.contains(&field.as_str());
-        check(is_known, format!("field {field}"));
+    check(call.header("accept") == accepted, format!("accept: {}", call.header("accept")));
+    for (field, value) in call.body.as_object().into_iter().flatten() {
         check(!value.is_null(), format!("{field} is null"));
-    }
-    check(!call.model().is_empty() && !call.model().contains('/'), format!("model {}", body["model"]));
-    let usage_is_asked_for = body["stream_options"]["include_usage"] == true;
-    check(usage_is_asked_for == call.streams(), "usage must be asked for where streaming is".to_owned());
-    let messages = body["messages"].as_array().map_or(&[][..], Vec::as_slice);
-    check(!messages.is_empty(), "no messages".to_owned());
-    for message in messages {
-        let role = message["role"].as_str().unwrap_or("");
-        check(ROLES.contains(&role), format!("role {role}"));
-        let says = !message["content"].is_null() || !message["tool_calls"].is_null();
-        check(says, format!("a message without content: {message}"));
     }
     complaints
 }

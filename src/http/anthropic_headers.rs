@@ -1,0 +1,104 @@
+//! What Anthropic's SDKs say in headers, and expect to find there.
+
+use axum::extract::Request;
+use axum::http::header::{CONTENT_LENGTH, HeaderName};
+use axum::http::{HeaderMap, HeaderValue};
+use axum::middleware::Next;
+use axum::response::Response;
+
+use super::error::{HttpError, Told};
+use super::request_id::RequestId;
+use crate::wire::anthropic;
+
+const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+const ANTHROPIC_BETA: HeaderName = HeaderName::from_static("anthropic-beta");
+const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+
+/// The version of the API that is spoken here, to callers and to Anthropic; there is no newer one.
+const VERSION: &[u8] = b"2023-06-01";
+/// The most beta features that a request may switch on, and the longest name of one in bytes.
+const BETAS_MAX: usize = 64;
+const BETA_BYTES_MAX: usize = 128;
+
+/// Returns the beta features that a request switches on, sorted, each once.
+///
+/// # Errors
+/// 400 for another version of the API, or a name that is none.
+pub(super) fn betas(headers: &HeaderMap) -> Result<Vec<String>, HttpError> {
+    if headers.get(&ANTHROPIC_VERSION).is_some_and(|version| version.as_bytes() != VERSION) {
+        return Err(HttpError::bad_request("header `anthropic-version`: only 2023-06-01 is spoken here"));
+    }
+    let mut betas = Vec::new();
+    for value in headers.get_all(&ANTHROPIC_BETA) {
+        let value = value.to_str().map_err(|_| refused("expected plain ASCII text"))?;
+        betas.extend(value.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned));
+    }
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    if betas.iter().any(|name| name.len() > BETA_BYTES_MAX || !name.bytes().all(is_plain)) {
+        return Err(refused("expected names of features, separated by commas"));
+    }
+    betas.sort_unstable();
+    betas.dedup();
+    if betas.len() > BETAS_MAX {
+        return Err(refused("names too many features"));
+    }
+    Ok(betas)
+}
+
+fn refused(reason: &str) -> HttpError {
+    HttpError::bad_request(format!("header `anthropic-beta`: {reason}")).param("anthropic-beta")
+}
+
+/// Returns whether a path is one of Anthropic's, so that what is said there is said as Anthropic says it.
+fn is_anthropic(path: &str) -> bool {
+    path == "/v1/messages" || path.starts_with("/v1/messages/")
+}
+
+/// Puts errors on Anthropic's paths into Anthropic's shape, wherever they arose, and names the request as it does.
+pub(super) async fn speak(request: Request, next: Next) -> Response {
+    if !is_anthropic(request.uri().path()) {
+        return next.run(request).await;
+    }
+    let id = request.extensions().get::<RequestId>().map(|RequestId(id)| id.clone());
+    let id = id.as_deref().unwrap_or("");
+    let value = HeaderValue::from_str(id);
+    let mut response = next.run(request).await;
+    if let Some(told) = response.extensions_mut().remove::<Told>() {
+        *response.body_mut() = anthropic::encode_error(&told.shape(), id).into();
+        response.headers_mut().remove(CONTENT_LENGTH);
+    }
+    if let Ok(value) = value {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&'static str, &'static str)]) -> Result<Vec<String>, String> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        betas(&headers).map_err(|error| error.message().to_owned())
+    }
+
+    #[test]
+    fn features_are_the_same_in_any_order() {
+        let one = read(&[
+            ("anthropic-beta", "b, a"),
+            ("anthropic-beta", "a,c"),
+            ("anthropic-version", "2023-06-01"),
+        ]);
+        assert_eq!(one, Ok(["a", "b", "c"].map(str::to_owned).to_vec()));
+        assert_eq!(read(&[]), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn another_version_and_odd_names_are_refused() {
+        assert!(read(&[("anthropic-version", "2023-01-01")]).unwrap_err().contains("2023-06-01"));
+        assert!(read(&[("anthropic-beta", "a b")]).unwrap_err().contains("anthropic-beta"));
+    }
+}

@@ -1,0 +1,7 @@
+// Plays the scenarios of the `openai` package.
+
+import "./openai_chat.mjs";
+import "./openai_faults.mjs";
+import { run } from "./twice.mjs";
+
+await run();
