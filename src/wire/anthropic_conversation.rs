@@ -44,7 +44,8 @@ impl<'a> OutConversation<'a> {
             conversation.push(at, message)?;
         }
         if conversation.turns.is_empty() {
-            let reason = "has nothing but instructions, which Anthropic does not answer; add a user's message";
+            let reason =
+                "has nothing but instructions, which Anthropic does not answer; add a user's message";
             return Err(Inexpressible::new("messages", reason));
         }
         Ok(conversation)

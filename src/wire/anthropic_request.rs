@@ -13,7 +13,7 @@ use super::openai_message::CACHE_MARK;
 use super::openai_response::WRITES;
 use super::{Asked, BodyControls, Delivery, Inexpressible, WireError, json as strict};
 use crate::chat::{
-    ChatRequest, Dialect, JsonSchema, LimitSpelling, OutputFormat, OutputLimit, Sampling,
+    ChatRequest, Dialect, JsonSchema, LimitSpelling, OutputFormat, OutputLimit, Sampling, ToolChoice,
 };
 
 /// Where the format of the answer and the effort put into it stand.
@@ -267,9 +267,12 @@ impl Serialize for OutRequest<'_> {
         if !tools.is_empty() {
             map.serialize_entry("tools", &OutTools(tools))?;
         }
-        // Without tools there is nothing to be called at once.
-        let is_parallel = parallel_tool_calls.filter(|_| self.is_own || !tools.is_empty());
-        if let Some(choice) = tool_choice_json(tool_choice.as_ref(), is_parallel) {
+        // Without tools there is nothing to choose; Anthropic refuses even to be told so.
+        let is_idle = !self.is_own && tools.is_empty();
+        let idle = |choice: &&ToolChoice| matches!(choice, ToolChoice::Auto | ToolChoice::None);
+        let choice = tool_choice.as_ref().filter(|choice| !(is_idle && idle(choice)));
+        let is_parallel = parallel_tool_calls.filter(|_| !is_idle);
+        if let Some(choice) = tool_choice_json(choice, is_parallel) {
             map.serialize_entry("tool_choice", &choice)?;
         }
         sampling_entries(sampling, &mut map)?;

@@ -53,10 +53,7 @@ fn plain_tool(fields: &Map<String, Value>) -> Option<Tool> {
 const NOT_PARALLEL: &str = "disable_parallel_tool_use";
 
 /// Reads the field `tool_choice`: the choice, and whether several calls at once are allowed, where it says so.
-pub(super) fn read_tool_choice(
-    value: Value,
-    at: &Path<'_>,
-) -> Result<(ToolChoice, Option<bool>), WireError> {
+pub(super) fn read_tool_choice(value: Value, at: &Path<'_>) -> Result<(ToolChoice, Option<bool>), WireError> {
     let fields = at.object(value)?;
     let Some(Value::String(kind)) = fields.get("type") else {
         return Err(at.field("type").error("must be a string"));
@@ -75,7 +72,8 @@ pub(super) fn read_tool_choice(
         },
         _ => None,
     };
-    let known: &[&str] = if kind == "tool" { &["type", "name", NOT_PARALLEL] } else { &["type", NOT_PARALLEL] };
+    let known: &[&str] =
+        if kind == "tool" { &["type", "name", NOT_PARALLEL] } else { &["type", NOT_PARALLEL] };
     match choice.filter(|_| has_only(&fields, known)) {
         Some(choice) => Ok((choice, is_parallel)),
         None => Ok((ToolChoice::Other(Value::Object(fields)), None)),
@@ -114,12 +112,10 @@ impl Serialize for OutTools<'_> {
             name: &'a str,
             #[serde(skip_serializing_if = "Option::is_none")]
             description: Option<&'a str>,
-            input_schema: &'a Value,
+            input_schema: &'a OutSchema<'a>,
             #[serde(skip_serializing_if = "Option::is_none")]
             strict: Option<bool>,
         }
-        // Anthropic insists on a schema.
-        let no_arguments = serde_json::json!({"type": "object", "properties": {}});
         let mut list = serializer.serialize_seq(Some(self.0.len()))?;
         for tool in self.0 {
             match tool {
@@ -127,7 +123,7 @@ impl Serialize for OutTools<'_> {
                     list.serialize_element(&Custom {
                         name,
                         description: description.as_deref(),
-                        input_schema: parameters.as_ref().unwrap_or(&no_arguments),
+                        input_schema: &OutSchema(parameters.as_ref()),
                         strict: *strict,
                     })?;
                 }
@@ -135,5 +131,21 @@ impl Serialize for OutTools<'_> {
             }
         }
         list.end()
+    }
+}
+
+/// A schema of arguments. Anthropic insists on one, and that it says that they are an object; OpenAI does not.
+struct OutSchema<'a>(Option<&'a Value>);
+
+impl Serialize for OutSchema<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            None => serde_json::json!({"type": "object", "properties": {}}).serialize(serializer),
+            Some(Value::Object(fields)) if !fields.contains_key("type") => {
+                let kind = [("type".to_owned(), Value::from("object"))];
+                serializer.collect_map(kind.iter().map(|(field, value)| (field, value)).chain(fields))
+            }
+            Some(schema) => schema.serialize(serializer),
+        }
     }
 }

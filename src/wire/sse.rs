@@ -26,6 +26,14 @@ pub fn event(out: &mut Vec<u8>, data: impl FnOnce(&mut Vec<u8>)) {
     out.extend_from_slice(b"\n\n");
 }
 
+/// Appends an event with a name that has no line breaks; see [`event`].
+pub fn named_event(out: &mut Vec<u8>, name: &str, data: impl FnOnce(&mut Vec<u8>)) {
+    out.extend_from_slice(b"event: ");
+    out.extend_from_slice(name.as_bytes());
+    out.push(b'\n');
+    event(out, data);
+}
+
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -277,7 +285,9 @@ mod tests {
         fn what_is_written_is_read(data in "[^\r\n]*") {
             let mut bytes = HEARTBEAT.to_vec();
             event(&mut bytes, |out| out.extend_from_slice(data.as_bytes()));
-            prop_assert_eq!(decoded([bytes.as_slice()]).unwrap(), [Event { name: None, data }]);
+            named_event(&mut bytes, "ping", |out| out.extend_from_slice(data.as_bytes()));
+            let named = Event { name: Some("ping".into()), data: data.clone() };
+            prop_assert_eq!(decoded([bytes.as_slice()]).unwrap(), [Event { name: None, data }, named]);
         }
     }
 }

@@ -1,0 +1,324 @@
+//! A streamed Anthropic Messages answer, read from an upstream.
+
+use serde_json::{Map, Value};
+
+use super::anthropic_message::{plain_call, signature_of};
+use super::anthropic_response::{Head, read_finish};
+use super::anthropic_usage::read_usage;
+use super::failure::{AnswerError, ErrorBody, parse};
+use super::sse;
+use crate::chat::{Delta, Dialect, Part, ToolCall};
+
+/// The only choice there is.
+const CHOICE: u32 = 0;
+
+/// Reads the events of one streamed answer.
+///
+/// Anthropic sends one block after the other and servers that imitate it miscount, so a block's number is not read: a
+/// piece belongs to the block that began last.
+#[derive(Debug, Default)]
+pub struct EventDecoder {
+    has_started: bool,
+    is_finished: bool,
+    is_done: bool,
+    /// The counts so far. Each event tells totals, but not all of them.
+    usage: Map<String, Value>,
+    /// Fields we do not know that are told at the end.
+    late: Map<String, Value>,
+    block: Block,
+    /// What came last, which a block of the same kind must be kept apart from.
+    last: Last,
+    /// How many calls have begun.
+    calls: u32,
+}
+
+/// The block under way.
+#[derive(Debug, Default)]
+enum Block {
+    #[default]
+    None,
+    Text {
+        /// Whether some of it was told.
+        is_told: bool,
+    },
+    Thinking {
+        is_told: bool,
+    },
+    Call {
+        index: u32,
+        /// The arguments in the block's beginning, which stand only where no pieces follow.
+        arguments: String,
+    },
+    /// A block that we do not know, and the pieces of its `input`.
+    Other {
+        fields: Map<String, Value>,
+        input: String,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Last {
+    Text,
+    Thinking,
+    #[default]
+    Else,
+}
+
+impl EventDecoder {
+    /// Adds the pieces in one event. Events and pieces of a kind that we do not know have none, as Anthropic demands of
+    /// its clients, and neither has whatever follows `message_stop`.
+    ///
+    /// # Errors
+    /// When it is an error, or none of this format.
+    pub fn decode(&mut self, event: &sse::Event, deltas: &mut Vec<Delta>) -> Result<(), AnswerError> {
+        let data = event.data.trim();
+        // OpenAI's last word, which servers that speak both formats add.
+        self.is_done |= data == "[DONE]";
+        if self.is_done || data.is_empty() {
+            return Ok(());
+        }
+        let Value::Object(mut fields) = parse(data.as_bytes())? else {
+            return Err(AnswerError::malformed("an event is not an object"));
+        };
+        let inner = |fields: &mut Map<String, Value>, field: &str| match fields.remove(field) {
+            Some(Value::Object(inner)) => inner,
+            _ => Map::new(),
+        };
+        let kind = fields.get("type").and_then(Value::as_str).or(event.name.as_deref()).map(str::to_owned);
+        match kind.as_deref() {
+            Some("message_start") => self.start(Head::read(inner(&mut fields, "message"))?, deltas),
+            Some("content_block_start") => {
+                self.begin(deltas);
+                self.open(inner(&mut fields, "content_block"), deltas);
+            }
+            Some("content_block_delta") => {
+                self.begin(deltas);
+                self.piece(inner(&mut fields, "delta"), deltas);
+            }
+            Some("content_block_stop") => self.close(deltas),
+            Some("message_delta") => {
+                self.begin(deltas);
+                let delta = inner(&mut fields, "delta");
+                let usage = inner(&mut fields, "usage");
+                fields.remove("type");
+                self.end(delta, usage, fields, deltas);
+            }
+            Some("message_stop") => {
+                self.close(deltas);
+                self.is_done = true;
+            }
+            Some("error") => return Err(error_of(fields)),
+            None if fields.contains_key("error") => return Err(error_of(fields)),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Returns whether the answer has said why it ended.
+    pub const fn is_finished(&self) -> bool {
+        self.is_finished
+    }
+
+    /// Returns whether `message_stop` has come.
+    pub const fn is_done(&self) -> bool {
+        self.is_done
+    }
+
+    /// Makes up the beginning of a stream whose server forgot it.
+    fn begin(&mut self, deltas: &mut Vec<Delta>) {
+        if !self.has_started {
+            self.start(Head::default(), deltas);
+        }
+    }
+
+    fn start(&mut self, head: Head, deltas: &mut Vec<Delta>) {
+        if std::mem::replace(&mut self.has_started, true) {
+            return;
+        }
+        let Head { id, model, usage, unknown, late, .. } = head;
+        self.late = late;
+        deltas.push(Delta::Start { id, created: 0, model, dialect: Dialect::Anthropic, unknown });
+        self.count(usage, deltas);
+    }
+
+    /// Takes in counts that replace those before, where they are told.
+    fn count(&mut self, usage: Map<String, Value>, deltas: &mut Vec<Delta>) {
+        let told = usage.into_iter().filter(|(_, value)| !value.is_null());
+        let before = self.usage.clone();
+        self.usage.extend(told);
+        if self.usage != before {
+            deltas.extend(read_usage(self.usage.clone()).map(Delta::Usage));
+        }
+    }
+
+    /// Begins a block. What stands in it already, though it should be empty, is its first piece.
+    fn open(&mut self, fields: Map<String, Value>, deltas: &mut Vec<Delta>) {
+        self.close(deltas);
+        match fields.get("type").and_then(Value::as_str) {
+            Some("text") => {
+                self.block = Block::Text { is_told: false };
+                self.text(text_of(&fields, "text"), deltas);
+                for citation in fields.get("citations").and_then(Value::as_array).into_iter().flatten() {
+                    self.cite(citation.clone(), deltas);
+                }
+            }
+            Some("thinking") => {
+                self.block = Block::Thinking { is_told: false };
+                self.think(text_of(&fields, "thinking").to_owned(), signature_of(&fields), deltas);
+            }
+            Some("tool_use") => match plain_call(&fields) {
+                Some(Part::ToolCall(call)) => self.open_call(call, deltas),
+                _ => self.block = Block::Other { fields, input: String::new() },
+            },
+            _ => self.block = Block::Other { fields, input: String::new() },
+        }
+    }
+
+    fn open_call(&mut self, call: ToolCall, deltas: &mut Vec<Delta>) {
+        let ToolCall { id, name, arguments, signature: _ } = call;
+        let index = self.calls;
+        self.calls += 1;
+        self.last = Last::Else;
+        let (id, name) = (Some(id), Some(name));
+        let none = String::new();
+        deltas.push(Delta::ToolCall { choice: CHOICE, index, id, name, arguments: none, signature: None });
+        self.block = Block::Call { index, arguments };
+    }
+
+    fn piece(&mut self, fields: Map<String, Value>, deltas: &mut Vec<Delta>) {
+        if let Block::Other { fields: block, input } = &mut self.block {
+            add_piece(block, input, fields);
+            return;
+        }
+        match (fields.get("type").and_then(Value::as_str), &mut self.block) {
+            (Some("text_delta"), _) => self.text(text_of(&fields, "text"), deltas),
+            (Some("citations_delta"), _) => {
+                if let Some(citation) = fields.get("citation") {
+                    self.cite(citation.clone(), deltas);
+                }
+            }
+            (Some("thinking_delta"), _) => {
+                self.think(text_of(&fields, "thinking").to_owned(), None, deltas);
+            }
+            (Some("signature_delta"), _) => self.think(String::new(), signature_of(&fields), deltas),
+            (Some("input_json_delta"), Block::Call { index, arguments }) => {
+                let piece = text_of(&fields, "partial_json");
+                if !piece.is_empty() {
+                    arguments.clear();
+                    deltas.push(continued(*index, piece.to_owned()));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn text(&mut self, text: &str, deltas: &mut Vec<Delta>) {
+        if text.is_empty() {
+            return;
+        }
+        if !matches!(self.block, Block::Text { is_told: true }) {
+            self.keep_apart(Last::Text, deltas);
+            self.block = Block::Text { is_told: true };
+        }
+        deltas.push(Delta::Text { choice: CHOICE, text: text.to_owned() });
+    }
+
+    fn cite(&mut self, value: Value, deltas: &mut Vec<Delta>) {
+        if !matches!(self.block, Block::Text { is_told: true }) {
+            // A text without words, so that its source is not taken for that of the text before.
+            self.close(deltas);
+            self.last = Last::Text;
+            self.block = Block::Text { is_told: true };
+            deltas.push(Delta::Break { choice: CHOICE });
+            deltas.push(Delta::Text { choice: CHOICE, text: String::new() });
+        }
+        deltas.push(Delta::Citation { choice: CHOICE, value });
+    }
+
+    fn think(&mut self, text: String, signature: Option<String>, deltas: &mut Vec<Delta>) {
+        if text.is_empty() && signature.is_none() {
+            return;
+        }
+        if !matches!(self.block, Block::Thinking { is_told: true }) {
+            self.keep_apart(Last::Thinking, deltas);
+            self.block = Block::Thinking { is_told: true };
+        }
+        deltas.push(Delta::Reasoning { choice: CHOICE, text, signature });
+    }
+
+    fn keep_apart(&mut self, kind: Last, deltas: &mut Vec<Delta>) {
+        self.close(deltas);
+        if self.last == kind {
+            deltas.push(Delta::Break { choice: CHOICE });
+        }
+        self.last = kind;
+    }
+
+    /// Ends the block under way, if there is one.
+    fn close(&mut self, deltas: &mut Vec<Delta>) {
+        match std::mem::take(&mut self.block) {
+            Block::None | Block::Text { .. } | Block::Thinking { .. } => {}
+            Block::Call { arguments, .. } if arguments.is_empty() => {}
+            Block::Call { index, arguments } => deltas.push(continued(index, arguments)),
+            Block::Other { mut fields, input } => {
+                if let Ok(input) = serde_json::from_str(&input) {
+                    fields.insert("input".to_owned(), input);
+                }
+                self.last = Last::Else;
+                deltas.push(Delta::Part { choice: CHOICE, part: Part::Other(fields) });
+            }
+        }
+    }
+
+    /// Takes in what is told at the end; `beside` is what stands beside it.
+    fn end(
+        &mut self,
+        mut delta: Map<String, Value>,
+        usage: Map<String, Value>,
+        beside: Map<String, Value>,
+        deltas: &mut Vec<Delta>,
+    ) {
+        self.count(usage, deltas);
+        let text = |value: Option<Value>| value.and_then(|value| value.as_str().map(str::to_owned));
+        let reason = text(delta.remove("stop_reason"));
+        let sequence = text(delta.remove("stop_sequence"));
+        self.late.extend(delta.into_iter().chain(beside).filter(|(_, value)| !value.is_null()));
+        let Some(reason) = reason.filter(|_| !self.is_finished) else { return };
+        self.close(deltas);
+        self.is_finished = true;
+        let late = std::mem::take(&mut self.late).into_iter();
+        deltas.extend(late.map(|(field, value)| Delta::Unknown { choice: CHOICE, field, value }));
+        deltas.push(Delta::Finish { choice: CHOICE, reason: read_finish(reason, sequence) });
+    }
+}
+
+fn text_of<'a>(fields: &'a Map<String, Value>, field: &str) -> &'a str {
+    fields.get(field).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn continued(index: u32, arguments: String) -> Delta {
+    Delta::ToolCall { choice: CHOICE, index, id: None, name: None, arguments, signature: None }
+}
+
+fn error_of(fields: Map<String, Value>) -> AnswerError {
+    AnswerError::Error(ErrorBody::read(&Value::Object(fields)).unwrap_or_default())
+}
+
+/// Adds a piece to a block that we do not know: texts and lists grow, and anything else is replaced.
+fn add_piece(block: &mut Map<String, Value>, input: &mut String, piece: Map<String, Value>) {
+    for (field, value) in piece {
+        match (field.as_str(), value) {
+            ("type", _) => {}
+            ("partial_json", Value::String(text)) => input.push_str(&text),
+            ("citation", value) => match block.get_mut("citations") {
+                Some(Value::Array(citations)) => citations.push(value),
+                _ => drop(block.insert("citations".to_owned(), Value::Array(vec![value]))),
+            },
+            (_, value) => match (block.get_mut(&field), value) {
+                (Some(Value::String(text)), Value::String(more)) => text.push_str(&more),
+                (Some(Value::Array(items)), Value::Array(more)) => items.extend(more),
+                (_, value) => drop(block.insert(field, value)),
+            },
+        }
+    }
+}
