@@ -278,3 +278,285 @@ const fn error_type(status: u16) -> &'static str {
         _ => "api_error",
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::anthropic_usage::tests::any_usage;
+    use super::super::json::tests::any_json;
+    use super::super::openai;
+    use super::*;
+    use crate::chat::{Image, ImageSource, Usage};
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn any_fields(names: &'static str) -> impl Strategy<Value = Map<String, Value>> {
+        let value = any_json().prop_filter("null is no field", |value| !value.is_null());
+        prop::collection::vec((names, value), 0..3).prop_map(|fields| fields.into_iter().collect())
+    }
+
+    /// Any part that this format has a block for. A text without words and a thought without words or seal have none; a
+    /// refusal is a text here, and a picture is never answered. A call's arguments are an object, and how their JSON was
+    /// spaced is not kept.
+    fn any_part() -> impl Strategy<Value = Part> {
+        let text = || prop_oneof!["[ab]{1,2}", ".{1,40}"];
+        let citation = any_json().prop_filter("null is no source", |value| !value.is_null());
+        let citations = prop::collection::vec(citation, 1..3);
+        let thought = (any::<String>(), prop::option::of("[ab]{1,2}"));
+        let input = any_fields("[a-z]{0,3}").prop_map(|fields| Value::Object(fields).to_string());
+        prop_oneof![
+            4 => text().prop_map(Part::Text),
+            2 => (any::<String>(), citations).prop_map(|(text, citations)| Part::Cited { text, citations }),
+            2 => thought
+                .prop_filter("says something", |(text, seal)| !text.is_empty() || seal.is_some())
+                .prop_map(|(text, signature)| Part::Reasoning(Reasoning { text, signature })),
+            2 => (any::<String>(), any::<String>(), input).prop_map(|(id, name, arguments)| {
+                Part::ToolCall(ToolCall { id, name, arguments, signature: None })
+            }),
+            1 => ("x_[a-z]{0,3}", any_fields("f_[a-z]{0,2}")).prop_map(|(kind, mut fields)| {
+                fields.insert("type".to_owned(), kind.into());
+                Part::Other(fields)
+            }),
+        ]
+    }
+
+    fn any_finish() -> impl Strategy<Value = FinishReason> {
+        prop_oneof![
+            Just(FinishReason::Stop),
+            any::<String>().prop_map(FinishReason::StopText),
+            Just(FinishReason::Length),
+            Just(FinishReason::ToolCalls),
+            Just(FinishReason::Refusal),
+            "x_[a-z]{0,3}".prop_map(FinishReason::Other),
+        ]
+    }
+
+    /// Any answer that this format can carry: one choice, when it was made unsaid, its tokens counted. Of the fields that
+    /// we do not know, those told at the end are the message's, all others the answer's.
+    pub(in crate::wire) fn any_answer() -> impl Strategy<Value = ChatResponse> {
+        let late = prop::sample::select(LATE.to_vec());
+        let value = any_json().prop_filter("null is no field", |value| !value.is_null());
+        let late = prop::collection::btree_map(late.prop_map(str::to_owned), value, 0..3);
+        let choice = (prop::collection::vec(any_part(), 0..6), prop::option::of(any_finish()), late)
+            .prop_filter("says something", |(content, finish, _)| !content.is_empty() || finish.is_some());
+        (any::<(String, String)>(), choice, any_usage(), any_fields("a_[a-z]{0,2}")).prop_map(
+            |((id, model), (content, finish, late), usage, unknown)| ChatResponse {
+                id,
+                created: 0,
+                model,
+                choices: vec![Choice {
+                    index: 0,
+                    content,
+                    // What is told at the end is told only where there is one.
+                    unknown: if finish.is_some() { late.into_iter().collect() } else { Map::new() },
+                    finish,
+                    logprobs: None,
+                }],
+                usage: Some(usage),
+                dialect: Dialect::Anthropic,
+                unknown,
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn an_answer_written_and_read_again_is_the_same(answer in any_answer()) {
+            prop_assert_eq!(decode_response(&encode_response(&answer)), Ok(answer));
+        }
+
+        #[test]
+        fn any_answer_of_another_vendor_is_written(
+            mut answer in super::super::openai_response::tests::any_answer(),
+        ) {
+            // Without words or a reason to end it would say nothing.
+            answer.choices[0].finish.get_or_insert(FinishReason::Stop);
+            let read = decode_response(&encode_response(&answer)).unwrap();
+            let texts = answer.choices[0].content.iter().filter_map(|part| match part {
+                Part::Refusal(words) => Some(words.as_str()),
+                part => part.text(),
+            });
+            prop_assert_eq!(read.text(), texts.collect::<String>());
+            prop_assert_eq!(read.choices[0].tool_calls().count(), answer.choices[0].tool_calls().count());
+        }
+
+        #[test]
+        fn any_json_is_an_answer_or_a_fault(body in any_json(), kind in any_json(), block in any_json()) {
+            let _ = decode_response(body.to_string().as_bytes());
+            for kind in [kind, json!("text"), json!("thinking"), json!("tool_use")] {
+                let block = json!({"type": kind, "text": block, "thinking": block, "input": block, "caller": block});
+                let body = json!({"content": [block], "usage": body, "stop_reason": body});
+                let _ = decode_response(body.to_string().as_bytes());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_answer_is_malformed() {
+        for body in [
+            "",
+            "{}",
+            "null",
+            "[]",
+            "<html>",
+            r#"{"content": []}"#,
+            r#"{"content": null, "stop_reason": "end_turn"}"#,
+            r#"{"content": "x", "stop_reason": "end_turn"}"#,
+            r#"{"content": ["x"], "stop_reason": "end_turn"}"#,
+            r#"{"content": [{"type": "text", "text": ""}]}"#,
+            r#"{"choices": [{"message": {"content": "x"}}]}"#,
+        ] {
+            assert!(matches!(decode_response(body.as_bytes()), Err(AnswerError::Malformed(_))), "{body}");
+        }
+        let refused = br#"{"content": [], "stop_reason": "refusal", "stop_details": {"type": "refusal"}}"#;
+        let refused = decode_response(refused).unwrap();
+        assert_eq!(refused.choices[0].finish, Some(FinishReason::Refusal));
+        assert!(refused.choices[0].unknown.contains_key("stop_details"));
+    }
+
+    #[test]
+    fn an_error_under_a_good_status_is_an_error() {
+        let body = br#"{"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}"#;
+        let Err(AnswerError::Error(error)) = decode_response(body) else { panic!("no error") };
+        assert_eq!((error.kind.as_deref(), error.message.as_str()), (Some("overloaded_error"), "Overloaded"));
+    }
+
+    #[test]
+    fn calls_of_the_callers_tools_are_calls_and_others_are_the_vendors_own() {
+        let read = |block: Value| {
+            let body = json!({"content": [block], "stop_reason": "tool_use"});
+            decode_response(body.to_string().as_bytes()).unwrap().choices[0].content[0].clone()
+        };
+        let mut call = json!({"type": "tool_use", "id": "t", "name": "f", "input": {"b": 1, "a": 2}});
+        call["caller"] = json!({"type": "direct"});
+        call["later"] = json!("something new");
+        assert!(matches!(read(call.clone()), Part::ToolCall(call) if call.arguments == r#"{"b":1,"a":2}"#));
+        call["caller"] = json!({"type": "code_execution_20260120", "tool_id": "s"});
+        assert!(matches!(read(call), Part::Other(_)));
+        let search = json!({"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}});
+        assert!(matches!(read(search), Part::Other(_)));
+        // Everybody shall see the text, whatever a vendor adds to it.
+        let text = json!({"type": "text", "text": "x", "citations": null, "later": 1});
+        assert_eq!(read(text), Part::Text("x".into()));
+    }
+
+    #[test]
+    fn what_another_vendor_answered_is_shown_as_far_as_it_goes() {
+        let content = vec![
+            Part::Reasoning(Reasoning { text: "hm".into(), signature: Some("theirs".into()) }),
+            Part::Text(String::new()),
+            Part::Cited { text: "so".into(), citations: vec![json!({"type": "url_citation"})] },
+            Part::Refusal("no".into()),
+            Part::ToolCall(ToolCall {
+                id: "c".into(),
+                name: "f".into(),
+                arguments: "{ \"x\": 1 }".into(),
+                signature: None,
+            }),
+            Part::ToolCall(ToolCall {
+                id: "d".into(),
+                name: "f".into(),
+                arguments: "[1]".into(),
+                signature: None,
+            }),
+            Part::Image(Image { source: ImageSource::Url("https://a".into()), detail: None }),
+            Part::Other(Map::from_iter([("type".to_owned(), json!("theirs"))])),
+        ];
+        let unknown = Map::from_iter([("theirs".to_owned(), json!(1))]);
+        let choice = Choice {
+            content,
+            finish: Some(FinishReason::ContentFilter),
+            unknown: unknown.clone(),
+            ..Choice::default()
+        };
+        let mut answer = ChatResponse {
+            id: "chatcmpl-1".into(),
+            model: "m".into(),
+            choices: vec![choice, Choice::default()],
+            usage: Some(Usage {
+                prompt_tokens: 5,
+                cached_tokens: Some(3),
+                unknown: unknown.clone(),
+                ..Usage::default()
+            }),
+            dialect: Dialect::OpenAi,
+            unknown,
+            ..ChatResponse::default()
+        };
+        let shown: Value = serde_json::from_slice(&encode_response(&answer)).unwrap();
+        assert_eq!(
+            shown,
+            json!({
+                "id": "chatcmpl-1", "type": "message", "role": "assistant", "model": "m",
+                "content": [
+                    {"type": "thinking", "thinking": "hm", "signature": ""},
+                    {"type": "text", "text": "so"},
+                    {"type": "text", "text": "no"},
+                    {"type": "tool_use", "id": "c", "name": "f", "input": {"x": 1}},
+                    {"type": "tool_use", "id": "d", "name": "f", "input": {}},
+                ],
+                "stop_reason": "refusal", "stop_sequence": null,
+                "usage": {"input_tokens": 2, "cache_read_input_tokens": 3, "output_tokens": 0},
+            })
+        );
+        for (finish, word) in [
+            (Some(FinishReason::Length), json!("max_tokens")),
+            (Some(FinishReason::ToolCalls), json!("tool_use")),
+            (Some(FinishReason::Other("theirs".into())), json!("end_turn")),
+            (None, Value::Null),
+        ] {
+            answer.choices[0].finish = finish;
+            let shown: Value = serde_json::from_slice(&encode_response(&answer)).unwrap();
+            assert_eq!(shown["stop_reason"], word);
+        }
+    }
+
+    #[test]
+    fn an_answer_of_anthropic_is_shown_to_openais_clients() {
+        let body = json!({
+            "id": "msg_1", "type": "message", "role": "assistant", "model": "claude",
+            "content": [
+                {"type": "thinking", "thinking": "hm", "signature": "s"},
+                {"type": "text", "text": "It is ", "citations": null},
+                {"type": "text", "text": "so.", "citations": [{"type": "char_location"}]},
+                {"type": "tool_use", "id": "t", "name": "f", "input": {}},
+            ],
+            "stop_reason": "tool_use", "stop_sequence": null, "stop_details": null, "container": {"id": "c"},
+            "usage": {"input_tokens": 1, "cache_read_input_tokens": 2, "output_tokens": 3, "service_tier": "standard"},
+        });
+        let answer = decode_response(body.to_string().as_bytes()).unwrap();
+        let shown: Value = serde_json::from_slice(&openai::encode_response(&answer)).unwrap();
+        let message = &shown["choices"][0]["message"];
+        assert_eq!((&message["content"], &message["reasoning_content"]), (&json!("It is so."), &json!("hm")));
+        assert_eq!(message["tool_calls"][0]["function"], json!({"name": "f", "arguments": "{}"}));
+        assert_eq!(shown["choices"][0]["finish_reason"], "tool_calls");
+        assert_eq!(shown["usage"]["prompt_tokens"], 3);
+        assert!(!shown.to_string().contains("container") && !shown.to_string().contains("service_tier"));
+    }
+
+    #[test]
+    fn errors_have_the_class_of_their_status() {
+        for (status, class) in [
+            (400, "invalid_request_error"),
+            (401, "authentication_error"),
+            (402, "billing_error"),
+            (403, "permission_error"),
+            (404, "not_found_error"),
+            (405, "invalid_request_error"),
+            (409, "conflict_error"),
+            (413, "request_too_large"),
+            (429, "rate_limit_error"),
+            (500, "api_error"),
+            (502, "api_error"),
+            (503, "overloaded_error"),
+            (504, "timeout_error"),
+            (529, "overloaded_error"),
+        ] {
+            let error = ErrorShape { status, message: "m", kind: "k", param: Some("p"), code: Some("c") };
+            let body: Value = serde_json::from_slice(&encode_error(&error, "req-1")).unwrap();
+            assert_eq!(
+                body,
+                json!({"type": "error", "error": {"type": class, "message": "m"}, "request_id": "req-1"})
+            );
+        }
+    }
+}

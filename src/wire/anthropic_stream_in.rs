@@ -322,3 +322,236 @@ fn add_piece(block: &mut Map<String, Value>, input: &mut String, piece: Map<Stri
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::json::tests::any_json;
+    use super::*;
+    use crate::chat::{Assembly, ChatResponse, FinishReason, Reasoning};
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn decoded(events: &[Value]) -> Result<(EventDecoder, Vec<Delta>), AnswerError> {
+        let mut decoder = EventDecoder::default();
+        let mut deltas = Vec::new();
+        for event in events {
+            decoder.decode(&sse::Event { name: None, data: event.to_string() }, &mut deltas)?;
+        }
+        Ok((decoder, deltas))
+    }
+
+    fn assembled(deltas: &[Delta]) -> ChatResponse {
+        let mut assembly = Assembly::default();
+        deltas.iter().for_each(|delta| assembly.push(delta));
+        assembly.into_answer().unwrap()
+    }
+
+    /// Returns what an answer of these blocks says, each with its pieces.
+    fn read(blocks: &[(Value, &[Value])]) -> Vec<Part> {
+        let mut events = vec![json!({"type": "message_start", "message": {"id": "m"}})];
+        for (index, (block, pieces)) in blocks.iter().enumerate() {
+            events.push(json!({"type": "content_block_start", "index": index, "content_block": block}));
+            let piece = |delta| json!({"type": "content_block_delta", "index": index, "delta": delta});
+            events.extend(pieces.iter().map(piece));
+            events.push(json!({"type": "content_block_stop", "index": index}));
+        }
+        let (_, deltas) = decoded(&events).unwrap();
+        assembled(&deltas).choices.pop().map(|choice| choice.content).unwrap_or_default()
+    }
+
+    fn input(piece: &str) -> Value {
+        json!({"type": "input_json_delta", "partial_json": piece})
+    }
+
+    fn words(text: &str) -> Value {
+        json!({"type": "text_delta", "text": text})
+    }
+
+    fn arguments(parts: &[Part]) -> Vec<&str> {
+        parts.iter().filter_map(|part| Some(part.tool_call()?.arguments.as_str())).collect()
+    }
+
+    #[test]
+    fn a_call_has_its_arguments_wherever_they_stand() {
+        let call = |input: Value| json!({"type": "tool_use", "id": "t", "name": "f", "input": input});
+        let parts = read(&[
+            (call(json!({})), &[input(""), input("{\"a\""), input(": 1}")]),
+            (call(json!({})), &[input("")]),
+            (call(json!({"b": 2})), &[]),
+            (call(json!({"b": 2})), &[input("{\"c\": 3}")]),
+            (call(Value::Null), &[]),
+        ]);
+        assert_eq!(arguments(&parts), ["{\"a\": 1}", "{}", "{\"b\":2}", "{\"c\": 3}", "{}"]);
+    }
+
+    #[test]
+    fn blocks_of_one_kind_stay_apart_and_empty_ones_are_none() {
+        let text = || json!({"type": "text", "text": ""});
+        let thought = || json!({"type": "thinking", "thinking": "", "signature": ""});
+        let think = |text: &str| json!({"type": "thinking_delta", "thinking": text, "estimated_tokens": 3});
+        let seal = |text: &str| json!({"type": "signature_delta", "signature": text});
+        let cite = || json!({"type": "citations_delta", "citation": {"type": "char_location"}});
+        let parts = read(&[
+            (thought(), &[think("a"), think("b"), seal("s")]),
+            (thought(), &[]),
+            (thought(), &[seal("t")]),
+            (text(), &[words("c"), words(""), words("d")]),
+            (text(), &[]),
+            (text(), &[cite(), words("e")]),
+            (json!({"type": "text", "text": "f", "citations": [1]}), &[json!({"type": "later_delta"})]),
+        ]);
+        let thought = |text: &str, signature: &str| {
+            Part::Reasoning(Reasoning { text: text.into(), signature: Some(signature.into()) })
+        };
+        let cited = |text: &str, citation| Part::Cited { text: text.into(), citations: vec![citation] };
+        assert_eq!(
+            parts,
+            [
+                thought("ab", "s"),
+                thought("", "t"),
+                Part::Text("cd".into()),
+                cited("e", json!({"type": "char_location"})),
+                cited("f", json!(1)),
+            ]
+        );
+    }
+
+    #[test]
+    fn blocks_that_we_do_not_know_come_whole() {
+        let search = json!({"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}});
+        let result =
+            json!({"type": "web_search_tool_result", "tool_use_id": "s", "content": [{"url": "https://a"}]});
+        let later = json!({"type": "later", "content": null, "list": [1]});
+        let piece = |text: &str| json!({"type": "later_delta", "content": text, "list": [2]});
+        let parts = read(&[
+            (search, &[input("{\"query\":"), input(" \"x\"}")]),
+            (result.clone(), &[]),
+            (later, &[piece("a"), piece("b"), json!({"type": "citations_delta", "citation": 1})]),
+        ]);
+        let whole = [
+            json!({"type": "server_tool_use", "id": "s", "name": "web_search", "input": {"query": "x"}}),
+            result,
+            json!({"type": "later", "content": "ab", "list": [1, 2, 2], "citations": [1]}),
+        ];
+        assert_eq!(parts, whole.map(|block| Part::Other(block.as_object().unwrap().clone())));
+    }
+
+    #[test]
+    fn counts_are_totals_that_replace_one_another() {
+        let events = [
+            json!({"type": "message_start", "message": {"usage": {
+                "input_tokens": 9, "cache_read_input_tokens": 4, "output_tokens": 1, "service_tier": "standard",
+            }}}),
+            json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {
+                "input_tokens": null, "output_tokens": 12, "output_tokens_details": {"thinking_tokens": 5},
+            }}),
+        ];
+        let (_, deltas) = decoded(&events).unwrap();
+        let usage = assembled(&deltas).usage.unwrap();
+        assert_eq!((usage.prompt_tokens, usage.completion_tokens), (13, 12));
+        assert_eq!((usage.cached_tokens, usage.reasoning_tokens), (Some(4), Some(5)));
+        assert_eq!(usage.unknown["service_tier"], "standard");
+    }
+
+    #[test]
+    fn what_the_end_tells_is_told_once() {
+        let start = json!({"type": "message_start", "message": {"container": {"id": "c"}, "odd": 1}});
+        let end = |reason: Value, details: Value| {
+            json!({
+                "type": "message_delta",
+                "delta": {"stop_reason": reason, "stop_sequence": "END", "stop_details": details},
+                "context_management": {"applied_edits": []},
+            })
+        };
+        let stop = json!({"type": "message_stop"});
+        let details = json!({"category": "cyber"});
+        let events = [start, end(Value::Null, Value::Null), end(json!("stop_sequence"), details.clone())];
+        let (decoder, deltas) = decoded(&events).unwrap();
+        assert!(decoder.is_finished() && !decoder.is_done());
+        let again = [&events[..], &[end(json!("refusal"), details.clone()), stop, words("late")]].concat();
+        let (decoder, more) = decoded(&again).unwrap();
+        assert!(decoder.is_done());
+        assert_eq!(more, deltas);
+        let answer = assembled(&deltas);
+        let choice = &answer.choices[0];
+        assert_eq!(choice.finish, Some(FinishReason::StopText("END".into())));
+        assert_eq!(choice.unknown["container"], json!({"id": "c"}));
+        assert_eq!(choice.unknown["stop_details"], details);
+        assert_eq!(choice.unknown["context_management"], json!({"applied_edits": []}));
+        assert_eq!(answer.unknown.keys().collect::<Vec<_>>(), ["odd"]);
+    }
+
+    #[test]
+    fn servers_that_imitate_are_understood() {
+        // Without beginnings, numbers, types or ends.
+        let piece = |delta| json!({"type": "content_block_delta", "delta": delta});
+        let call = json!({"type": "tool_use", "id": "t", "name": "f", "input": {"a": 1}});
+        let events = [
+            json!({"type": "ping"}),
+            json!({"type": "later_event"}),
+            piece(json!({"type": "thinking_delta", "thinking": "hm"})),
+            piece(words("so")),
+            json!({"type": "content_block_start", "content_block": call}),
+            piece(words("and")),
+            json!({"type": "content_block_start", "content_block": call}),
+            json!({"type": "message_delta", "delta": {"stop_reason": "tool_use"}}),
+        ];
+        let (decoder, deltas) = decoded(&events).unwrap();
+        assert!(matches!(deltas[0], Delta::Start { dialect: Dialect::Anthropic, .. }));
+        assert!(decoder.is_finished());
+        let parts = assembled(&deltas).choices.remove(0).content;
+        assert_eq!(parts.len(), 5, "{parts:?}");
+        assert_eq!(arguments(&parts), [r#"{"a":1}"#; 2]);
+
+        let mut decoder = EventDecoder::default();
+        let mut deltas = Vec::new();
+        for (name, data) in
+            [("message_start", r#"{"message": {"id": "m"}}"#), ("message_stop", "{}"), ("x", "")]
+        {
+            let event = sse::Event { name: Some(name.into()), data: data.into() };
+            decoder.decode(&event, &mut deltas).unwrap();
+        }
+        assert!(decoder.is_done() && !decoder.is_finished() && deltas.len() == 1);
+        let mut decoder = EventDecoder::default();
+        decoder.decode(&sse::Event { name: None, data: "[DONE]".into() }, &mut deltas).unwrap();
+        assert!(decoder.is_done());
+    }
+
+    #[test]
+    fn an_error_among_the_events_is_an_error() {
+        let error = json!({"type": "overloaded_error", "message": "Overloaded"});
+        for event in [json!({"type": "error", "error": error}), json!({"error": error})] {
+            let Err(AnswerError::Error(read)) = decoded(&[event]) else { panic!("no error") };
+            assert_eq!(
+                (read.kind.as_deref(), read.message.as_str()),
+                (Some("overloaded_error"), "Overloaded")
+            );
+        }
+        assert!(matches!(decoded(&[json!([])]), Err(AnswerError::Malformed(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn any_json_is_an_event_or_a_fault(
+            values in prop::collection::vec((0..8_usize, any_json()), 0..8),
+            whole in any_json(),
+        ) {
+            let _ = decoded(&[whole]);
+            let mut decoder = EventDecoder::default();
+            let mut deltas = Vec::new();
+            for (kind, value) in values {
+                let event = match kind {
+                    0 => json!({"type": "message_start", "message": value}),
+                    1 => json!({"type": "content_block_start", "content_block": value}),
+                    2 => json!({"type": "content_block_start", "content_block": {"type": "tool_use", "id": "t", "name": "f", "input": value}}),
+                    3 => json!({"type": "content_block_start", "content_block": {"type": "later", "text": value}}),
+                    4 => json!({"type": "content_block_delta", "delta": {"type": "input_json_delta", "partial_json": value}}),
+                    5 => json!({"type": "content_block_delta", "delta": {"type": "citations_delta", "citation": value, "text": value}}),
+                    6 => json!({"type": "content_block_stop"}),
+                    _ => json!({"type": "message_delta", "delta": {"stop_reason": value, "odd": value}, "usage": value}),
+                };
+                let _ = decoder.decode(&sse::Event { name: None, data: event.to_string() }, &mut deltas);
+            }
+        }
+    }
+}

@@ -212,7 +212,7 @@ impl EventEncoder {
                 _ => self.open_call(index, out),
             }
         }
-        self.write_call(out);
+        self.write_call(false, out);
     }
 
     /// Ends the block under way and goes on with the call that waits longest, or else with this one.
@@ -234,23 +234,20 @@ impl EventEncoder {
         self.waiting[at].add(piece);
     }
 
-    /// Writes what is there of the call under way, once its name is known.
-    fn write_call(&mut self, out: &mut Vec<u8>) {
-        if let Open::Call(call) = &self.open
-            && !call.id.is_empty()
-            && !call.name.is_empty()
-        {
-            self.write_call_anyway(out);
-        }
-    }
-
-    fn write_call_anyway(&mut self, out: &mut Vec<u8>) {
-        let Open::Call(mut call) = std::mem::take(&mut self.open) else { return };
-        if !std::mem::replace(&mut call.has_begun, true) {
+    /// Writes what has come of the call under way, once its name has, or `anyway`.
+    fn write_call(&mut self, anyway: bool, out: &mut Vec<u8>) {
+        let open = std::mem::take(&mut self.open);
+        let Open::Call(mut call) = open else {
+            self.open = open;
+            return;
+        };
+        let is_named = !call.id.is_empty() && !call.name.is_empty();
+        if !call.has_begun && (is_named || anyway) {
             let input = input_of("{}").expect("an object without fields is an object");
             self.begin_block(&OutBlock::ToolUse { id: &call.id, name: &call.name, input }, out);
+            call.has_begun = true;
         }
-        if !call.arguments.is_empty() {
+        if call.has_begun && !call.arguments.is_empty() {
             self.piece(OutDelta::InputJsonDelta { partial_json: &call.arguments }, out);
             call.arguments.clear();
         }
@@ -260,7 +257,7 @@ impl EventEncoder {
     /// Ends the block under way, and writes the calls that waited for that.
     fn close(&mut self, out: &mut Vec<u8>) {
         loop {
-            self.write_call_anyway(out);
+            self.write_call(true, out);
             match std::mem::take(&mut self.open) {
                 Open::None => return,
                 Open::Text | Open::Refusal => {}
@@ -391,4 +388,216 @@ struct EndDelta<'a> {
 
 fn write(event: &Event<'_>, out: &mut Vec<u8>) {
     sse::named_event(out, event.name(), |out| serde_json::to_writer(out, event).expect(WRITES));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::anthropic::{EventDecoder, decode_response, encode_response};
+    use super::super::anthropic_response::tests::any_answer;
+    use super::super::{openai_response, sse};
+    use super::*;
+    use crate::chat::{Assembly, ChatResponse};
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn streamed(deltas: &[Delta]) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut encoder = EventEncoder::default();
+        deltas.iter().for_each(|delta| encoder.push(delta, &mut out));
+        encoder.finish(&mut out);
+        out
+    }
+
+    fn events(stream: &[u8]) -> Vec<sse::Event> {
+        sse::Decoder::default().feed(stream).expect("the stream is well-formed")
+    }
+
+    fn assembled(stream: &[u8]) -> ChatResponse {
+        let (mut decoder, mut deltas) = (EventDecoder::default(), Vec::new());
+        for event in events(stream) {
+            decoder.decode(&event, &mut deltas).unwrap();
+        }
+        assert!(decoder.is_done());
+        let mut assembly = Assembly::default();
+        deltas.iter().for_each(|delta| assembly.push(delta));
+        assembly.into_answer().unwrap()
+    }
+
+    /// Checks that blocks come one after the other, each begun, continued and ended under its own number.
+    fn check_order(stream: &[u8]) {
+        let (mut open, mut blocks) = (None, 0);
+        for (at, event) in events(stream).into_iter().enumerate() {
+            let data: Value = serde_json::from_str(&event.data).unwrap();
+            assert_eq!(event.name.as_deref(), data["type"].as_str());
+            assert_eq!(at == 0, data["type"] == "message_start");
+            match data["type"].as_str().unwrap() {
+                "content_block_start" => {
+                    assert_eq!((open, &data["index"]), (None, &json!(blocks)));
+                    open = Some(blocks);
+                    blocks += 1;
+                }
+                "content_block_delta" => assert_eq!(json!(open), data["index"]),
+                "content_block_stop" => assert_eq!(json!(open.take()), data["index"]),
+                _ => assert_eq!(open, None),
+            }
+        }
+        assert!(stream.ends_with(b"event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n"));
+    }
+
+    proptest! {
+        #[test]
+        fn an_answer_streamed_and_read_again_is_the_same(answer in any_answer()) {
+            let stream = streamed(&answer.deltas());
+            check_order(&stream);
+            prop_assert_eq!(assembled(&stream), answer);
+        }
+
+        #[test]
+        fn a_stream_of_another_vendor_says_what_its_whole_answer_says(
+            mut answer in openai_response::tests::any_answer(),
+        ) {
+            // Arguments that are no object are left out of the whole and handed on in the stream: they were told before
+            // anybody could see what they would become.
+            answer.choices[0].finish.get_or_insert(FinishReason::Stop);
+            for part in &mut answer.choices[0].content {
+                if let Part::ToolCall(call) = part {
+                    call.arguments = format!("{{\"a\":{}}}", Value::from(call.arguments.as_str()));
+                }
+            }
+            let stream = streamed(&answer.deltas());
+            check_order(&stream);
+            prop_assert_eq!(assembled(&stream), decode_response(&encode_response(&answer)).unwrap());
+        }
+
+        /// Whatever comes, in whatever order, the events are in theirs, and nothing of a call is lost before its end.
+        #[test]
+        fn pieces_in_any_order_are_blocks_in_order(
+            pieces in prop::collection::vec((0..3_u32, prop_oneof!["\\{\"[ab]\":", "\"[ab]\"", "\\}"]), 0..12),
+            others in prop::collection::vec((0..12_usize, 0..4_u8), 0..4),
+        ) {
+            let mut deltas: Vec<_> = pieces.iter().map(|(index, piece)| call(*index, piece)).collect();
+            for (at, kind) in others {
+                let at = at.min(deltas.len());
+                deltas.insert(at, match kind {
+                    0 => Delta::Text { choice: 0, text: "x".into() },
+                    1 => Delta::Refusal { choice: 0, text: "y".into() },
+                    2 => Delta::Reasoning { choice: 0, text: "z".into(), signature: None },
+                    _ => Delta::Break { choice: 0 },
+                });
+            }
+            check_order(&streamed(&deltas));
+        }
+    }
+
+    fn call(index: u32, arguments: &str) -> Delta {
+        let (id, name) = (Some(format!("c{index}")), Some(format!("f{index}")));
+        Delta::ToolCall { choice: 0, index, id, name, arguments: arguments.into(), signature: None }
+    }
+
+    fn more(index: u32, arguments: &str) -> Delta {
+        let arguments = arguments.into();
+        Delta::ToolCall { choice: 0, index, id: None, name: None, arguments, signature: None }
+    }
+
+    fn calls(deltas: &[Delta]) -> Vec<(String, String)> {
+        let stream = streamed(deltas);
+        check_order(&stream);
+        let answer = assembled(&stream);
+        answer.choices[0].tool_calls().map(|call| (call.id.clone(), call.arguments.clone())).collect()
+    }
+
+    fn owned(calls: &[(&str, &str)]) -> Vec<(String, String)> {
+        calls.iter().map(|(id, arguments)| ((*id).to_owned(), (*arguments).to_owned())).collect()
+    }
+
+    #[test]
+    fn calls_whose_pieces_mingle_are_untangled() {
+        let mingled = [
+            call(0, ""),
+            call(1, ""),
+            more(0, "{\"a\": \"}"),
+            more(1, "{\"b\": "),
+            more(0, "\\\"\"}"),
+            more(1, "1}"),
+            call(2, "{}"),
+            more(2, ""),
+            Delta::Text { choice: 0, text: "so".into() },
+        ];
+        let expected = owned(&[("c0", "{\"a\": \"}\\\"\"}"), ("c1", "{\"b\": 1}"), ("c2", "{}")]);
+        assert_eq!(calls(&mingled), expected);
+        // A call that never ends holds the others back, and no longer than to the next thing said.
+        let endless =
+            [call(0, "{"), call(1, "{}"), Delta::Text { choice: 0, text: "so".into() }, more(0, "}")];
+        assert_eq!(calls(&endless), owned(&[("c0", "{"), ("c1", "{}")]));
+    }
+
+    #[test]
+    fn a_call_is_told_as_it_comes() {
+        let mut encoder = EventEncoder::default();
+        let mut out = Vec::new();
+        encoder.push(&call(0, "{\"a\": 1}"), &mut out);
+        encoder.push(&call(1, "{\"b\""), &mut out);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains(r#""partial_json":"{\"b\"""#), "{text}");
+    }
+
+    #[test]
+    fn the_stream_begins_with_what_is_known_and_ends_with_all() {
+        let usage = |completion_tokens| {
+            Delta::Usage(Usage {
+                prompt_tokens: 9,
+                cached_tokens: Some(4),
+                completion_tokens,
+                ..Usage::default()
+            })
+        };
+        let mut out = Vec::new();
+        let mut encoder = EventEncoder::default();
+        let start = Delta::Start {
+            id: "m".into(),
+            created: 1,
+            model: "claude".into(),
+            dialect: Dialect::OpenAi,
+            unknown: Map::from_iter([("theirs".to_owned(), json!(1))]),
+        };
+        for delta in [start, usage(1), Delta::Text { choice: 0, text: String::new() }] {
+            encoder.push(&delta, &mut out);
+        }
+        assert!(out.is_empty());
+        encoder.push(&Delta::Text { choice: 1, text: "other".into() }, &mut out);
+        encoder.push(&Delta::Text { choice: 0, text: "x".into() }, &mut out);
+        encoder.push(&Delta::Finish { choice: 0, reason: FinishReason::Length }, &mut out);
+        encoder.push(&usage(7), &mut out);
+        encoder.finish(&mut out);
+        check_order(&out);
+        let datas: Vec<Value> =
+            events(&out).iter().map(|event| serde_json::from_str(&event.data).unwrap()).collect();
+        assert_eq!(
+            datas[0]["message"],
+            json!({
+                "id": "m", "type": "message", "role": "assistant", "model": "claude", "content": [],
+                "stop_reason": null, "stop_sequence": null,
+                "usage": {"input_tokens": 5, "cache_read_input_tokens": 4, "output_tokens": 0},
+            })
+        );
+        assert_eq!(datas[1], json!({"type": "ping"}));
+        assert_eq!(
+            datas[datas.len() - 2],
+            json!({
+                "type": "message_delta",
+                "delta": {"stop_reason": "max_tokens", "stop_sequence": null},
+                "usage": {"input_tokens": 5, "cache_read_input_tokens": 4, "output_tokens": 7},
+            })
+        );
+        assert_eq!(datas.len(), 7);
+    }
+
+    #[test]
+    fn an_error_is_an_event_of_its_own() {
+        let mut out = Vec::new();
+        let error = ErrorShape { status: 529, message: "m", kind: "k", param: None, code: None };
+        EventEncoder::default().error(&error, &mut out);
+        let expected = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"m\"}}\n\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
 }

@@ -154,7 +154,7 @@ pub(super) mod tests {
         assert_eq!((usage.prompt_tokens, usage.completion_tokens), (325, 40));
         assert_eq!((usage.cached_tokens, usage.cache_write_tokens), (Some(300), Some(20)));
         assert_eq!(usage.reasoning_tokens, Some(30));
-        assert_eq!(usage.unknown.keys().collect::<Vec<_>>(), ["cache_creation", "service_tier"]);
+        assert_eq!(usage.unknown.len(), 2, "{:?}", usage.unknown);
 
         let start = written(Some(&usage), true, true);
         assert_eq!((&start["output_tokens"], start.get("output_tokens_details")), (&json!(0), None));
