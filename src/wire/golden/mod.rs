@@ -1,5 +1,7 @@
 //! Golden pairs: what came over the wire beside this file, and what we made of it in the snapshots.
 
+mod anthropic;
+
 use serde_json::Value;
 
 use super::openai::{
