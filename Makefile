@@ -37,7 +37,7 @@ test: tools postgres ## run every test, on the real model, both databases and a 
 
 sdk: tools ## drill the official SDKs against an upstream that others wrote; a drill, not a test: it fetches packages
 	@$(CARGO) build --locked --quiet --bin refrain
-	@$(PYTHON) tests/sdk/drill.py $(ARGS)
+	@$(PYTHON) -B tests/sdk/drill.py $(ARGS)
 
 bench: tools models ## measure latencies and hit rates
 	@$(CARGO) bench --locked $(ARGS)

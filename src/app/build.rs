@@ -16,7 +16,7 @@ use crate::cost;
 use crate::embed::{Catalog, Embedder, Model, Pool, PoolOptions};
 use crate::http::{Sandbox, Shutdown};
 use crate::index::{EdgeIndex, ServerIndex, ServerSettings, VectorIndex};
-use crate::providers::{OpenAi, Provider};
+use crate::providers::{Anthropic, Azure, Gemini, OpenAi, Provider};
 use crate::router::{Router, Upstream};
 use crate::telemetry::Telemetry;
 use crate::transport::Transport;
@@ -129,14 +129,18 @@ pub(super) async fn router(
                 background.spawn(sandbox.serve(sandboxes.clone()));
                 reached
             }
-            ProviderKind::OpenAi | ProviderKind::OpenAiCompatible => provider.clone(),
+            ProviderKind::OpenAi
+            | ProviderKind::OpenAiCompatible
+            | ProviderKind::Anthropic
+            | ProviderKind::Gemini
+            | ProviderKind::AzureOpenAi => provider.clone(),
         };
         upstreams.push(Arc::new(Upstream::new(&provider, vendor(&provider)?)));
     }
     if upstreams.is_empty() {
         tracing::warn!(
-            "no provider is configured: only what is cached can be answered; set OPENAI_API_KEY or \
-             OPENROUTER_API_KEY, add [[providers]], or try --sandbox"
+            "no provider is configured: only what is cached can be answered; set OPENAI_API_KEY, \
+             ANTHROPIC_API_KEY, GEMINI_API_KEY or OPENROUTER_API_KEY, add [[providers]], or try --sandbox"
         );
     }
     let of_first = || {
@@ -150,9 +154,15 @@ pub(super) async fn router(
 }
 
 pub(super) fn vendor(config: &ProviderConfig) -> anyhow::Result<Arc<dyn Provider>> {
+    fn shared(provider: impl Provider + 'static) -> Arc<dyn Provider> {
+        Arc::new(provider)
+    }
     let provider = match config.kind {
-        ProviderKind::OpenAi => OpenAi::official(config),
-        ProviderKind::OpenAiCompatible | ProviderKind::Sandbox => OpenAi::compatible(config),
+        ProviderKind::OpenAi => OpenAi::official(config).map(shared),
+        ProviderKind::OpenAiCompatible | ProviderKind::Sandbox => OpenAi::compatible(config).map(shared),
+        ProviderKind::Anthropic => Anthropic::new(config).map(shared),
+        ProviderKind::Gemini => Gemini::new(config).map(shared),
+        ProviderKind::AzureOpenAi => Azure::new(config).map(shared),
     };
-    Ok(Arc::new(provider.with_context(|| format!("provider `{}`", config.name))?))
+    provider.with_context(|| format!("provider `{}`", config.name))
 }

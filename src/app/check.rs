@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::Method;
 use tokio::time::Instant;
 
 use super::build::{models_dir, open_embedder, open_index, vendor};
@@ -9,9 +11,9 @@ use crate::chat::ChatRequest;
 use crate::config::{Config, IndexKind, ProviderConfig, ProviderKind};
 use crate::embed::{Catalog, Embedder, Model, Pool};
 use crate::index::EdgeIndex;
-use crate::providers::{ProviderErrorKind, failed};
+use crate::providers::{Provider, ProviderError, ProviderErrorKind, failed};
 use crate::store::{DataLock, Opened, Running, Store};
-use crate::transport::{CallLimits, Transport};
+use crate::transport::{CallLimits, Outgoing, Transport};
 
 /// What was found of one part.
 #[derive(Clone, Debug)]
@@ -35,7 +37,8 @@ pub async fn check(config: &Config) -> Vec<Finding> {
     findings.push(store(config, running.as_ref()).await);
     findings.push(index(config, pool.as_ref(), running.as_ref()).await);
     if config.providers.is_empty() {
-        let remedy = "set OPENAI_API_KEY or OPENROUTER_API_KEY, add [[providers]], or try --sandbox";
+        let remedy = "set OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY or OPENROUTER_API_KEY, add \
+                      [[providers]], or try --sandbox";
         findings.push(unwell("providers", "none is configured".to_owned(), remedy));
     }
     for provider in &config.providers {
@@ -142,7 +145,24 @@ async fn index(config: &Config, pool: Option<&Pool>, running: Option<&Running>) 
     }
 }
 
-/// Sends an empty request: a good key is told that it is empty, a bad one that it is bad, and neither is charged.
+/// Returns a call that tells a good key from a bad one and charges neither: an empty request, which a good key is told
+/// that it is empty; or a look at the list of models, where a model that is not there would be missed first.
+fn probe(kind: ProviderKind, vendor: &dyn Provider) -> Result<Outgoing, ProviderError> {
+    match kind {
+        ProviderKind::OpenAi
+        | ProviderKind::OpenAiCompatible
+        | ProviderKind::Anthropic
+        | ProviderKind::Sandbox => {
+            let call = vendor.prepare(&ChatRequest::from_prompt("?"), "none", false)?;
+            Ok(Outgoing { body: Bytes::from_static(b"{}"), ..call })
+        }
+        ProviderKind::Gemini | ProviderKind::AzureOpenAi => {
+            let (url, headers) = vendor.forward("models")?;
+            Ok(Outgoing { method: Method::GET, url, headers, body: Bytes::new() })
+        }
+    }
+}
+
 async fn upstream(config: &ProviderConfig) -> Finding {
     const PART: &str = "providers";
     let name = &config.name;
@@ -151,8 +171,8 @@ async fn upstream(config: &ProviderConfig) -> Finding {
     }
     let called = async {
         let vendor = vendor(config)?;
-        let mut call = vendor.prepare(&ChatRequest::from_prompt(""), "none", false)?;
-        call.body = bytes::Bytes::from_static(b"{}");
+        let call = probe(config.kind, &*vendor)?;
+        let is_list = call.method == Method::GET;
         let limits = CallLimits::until(
             Instant::now() + UPSTREAM_PATIENCE,
             Duration::from_millis(config.timeouts.connect_ms).min(UPSTREAM_PATIENCE),
@@ -160,8 +180,9 @@ async fn upstream(config: &ProviderConfig) -> Finding {
         let response = Transport::new().send(call, limits).await?;
         let (status, headers) = (response.status, response.headers);
         let body = response.body.whole().await.unwrap_or_default();
-        // A lenient server may even answer it.
-        if status.is_success() && vendor.format().decode(&body).is_ok() {
+        let is_json = || serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_ok();
+        // A lenient server may even answer an empty request.
+        if status.is_success() && if is_list { is_json() } else { vendor.format().decode(&body).is_ok() } {
             return anyhow::Ok(None);
         }
         anyhow::Ok(Some((status, failed(status, &headers, &body))))
@@ -179,8 +200,8 @@ async fn upstream(config: &ProviderConfig) -> Finding {
             ),
             ProviderErrorKind::ModelMissing | ProviderErrorKind::Malformed => unwell(
                 PART,
-                format!("{name}: answers {status}, as no Chat Completions endpoint would"),
-                "see base_url; it usually ends in /v1",
+                format!("{name}: answers {status}, as no endpoint of its kind would"),
+                "see kind and base_url, which for OpenAI's format usually ends in /v1",
             ),
             ProviderErrorKind::ServerError | ProviderErrorKind::Overloaded => {
                 unwell(PART, format!("{name}: fails ({status})"), "see the provider's status page")
@@ -189,6 +210,29 @@ async fn upstream(config: &ProviderConfig) -> Finding {
         },
         Err(error) => {
             unwell(PART, format!("{name}: {error:#}"), "see base_url, and whether it can be reached")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_asks_for_nothing_that_is_charged() {
+        for (kind, method, path) in [
+            (ProviderKind::OpenAi, Method::POST, "/chat/completions"),
+            (ProviderKind::OpenAiCompatible, Method::POST, "/chat/completions"),
+            (ProviderKind::Anthropic, Method::POST, "/v1/messages"),
+            (ProviderKind::Gemini, Method::GET, "/v1beta/models"),
+            (ProviderKind::AzureOpenAi, Method::GET, "/openai/v1/models"),
+        ] {
+            let base_url = Some("http://127.0.0.1:1".to_owned());
+            let config = ProviderConfig { base_url, ..ProviderConfig::named("x", kind) };
+            let call = probe(kind, &*vendor(&config).unwrap()).unwrap();
+            assert_eq!((&call.method, call.url.path()), (&method, path), "{kind:?}");
+            let body = if method == Method::POST { "{}" } else { "" };
+            assert_eq!(call.body, body);
         }
     }
 }

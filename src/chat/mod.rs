@@ -11,6 +11,7 @@ mod key;
 mod part;
 mod provenance;
 mod request;
+mod usd;
 
 pub use answer::{ChatResponse, Choice, FinishReason, Usage};
 pub use delta::{Assembly, Delta};
@@ -24,6 +25,7 @@ pub use request::{
     ChatRequest, Dialect, JsonSchema, LimitSpelling, Message, OutputFormat, OutputLimit, Role, Sampling,
     Tool, ToolChoice,
 };
+pub use usd::Usd;
 
 #[cfg(test)]
 pub(crate) use part::tests::any_part;

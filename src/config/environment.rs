@@ -32,26 +32,32 @@ impl Environment {
     }
 
     /// Returns the upstreams whose key variables are set, in the order in which they are preferred, and a sentence
-    /// for every key that this version has no use for.
+    /// for every key that is of no use without another variable.
     pub(super) fn providers(&self) -> (Vec<ProviderConfig>, Vec<String>) {
         let mut providers = Vec::new();
         let mut notices = Vec::new();
-        for (variable, vendor) in VENDORS {
-            let Some(key) = self.secret(variable) else { continue };
-            match vendor {
-                Vendor::Known { name, kind, base_url, base_url_variable } => {
-                    let base_url = base_url_variable.and_then(|variable| self.get(variable)).or(*base_url);
-                    providers.push(ProviderConfig {
-                        api_key_env: Some((*variable).to_owned()),
-                        api_key: Some(key),
-                        base_url: base_url.map(str::to_owned),
-                        ..ProviderConfig::named(name, *kind)
-                    });
-                }
-                Vendor::NotYet(name) => {
-                    notices.push(format!("{variable} is set, but {name} is not supported yet: skipped"));
-                }
-            }
+        for Vendor { name, kind, key_variable, address } in VENDORS {
+            let Some(key) = self.secret(key_variable) else { continue };
+            let base_url = match address {
+                Address::Own => None,
+                Address::Fixed(address) => Some(*address),
+                Address::Variable(variable) => self.get(variable),
+                Address::Needed(variable) => match self.get(variable) {
+                    Some(address) => Some(address),
+                    None => {
+                        notices.push(format!(
+                            "{key_variable} is set, but {variable} is not: `{name}` is skipped"
+                        ));
+                        continue;
+                    }
+                },
+            };
+            providers.push(ProviderConfig {
+                api_key_env: Some((*key_variable).to_owned()),
+                api_key: Some(key),
+                base_url: base_url.map(str::to_owned),
+                ..ProviderConfig::named(name, *kind)
+            });
         }
         (providers, notices)
     }
@@ -79,37 +85,54 @@ impl ProviderConfig {
     }
 }
 
-enum Vendor {
-    Known {
-        name: &'static str,
-        kind: ProviderKind,
-        base_url: Option<&'static str>,
-        base_url_variable: Option<&'static str>,
-    },
-    NotYet(&'static str),
+struct Vendor {
+    name: &'static str,
+    kind: ProviderKind,
+    key_variable: &'static str,
+    address: Address,
 }
 
-/// Key variables and whose they are, first choice first.
-const VENDORS: &[(&str, Vendor)] = &[
-    (
-        "OPENAI_API_KEY",
-        Vendor::Known {
-            name: "openai",
-            kind: ProviderKind::OpenAi,
-            base_url: None,
-            base_url_variable: Some("OPENAI_BASE_URL"),
-        },
-    ),
-    ("ANTHROPIC_API_KEY", Vendor::NotYet("Anthropic")),
-    ("GEMINI_API_KEY", Vendor::NotYet("Gemini")),
-    ("AZURE_OPENAI_API_KEY", Vendor::NotYet("Azure OpenAI")),
-    (
-        "OPENROUTER_API_KEY",
-        Vendor::Known {
-            name: "openrouter",
-            kind: ProviderKind::OpenAiCompatible,
-            base_url: Some("https://openrouter.ai/api/v1"),
-            base_url_variable: None,
-        },
-    ),
+/// Where a vendor's address comes from.
+enum Address {
+    /// The vendor has one of its own.
+    Own,
+    Fixed(&'static str),
+    /// A variable, where it is set; else the vendor's own.
+    Variable(&'static str),
+    /// A variable, without which the vendor cannot be asked.
+    Needed(&'static str),
+}
+
+/// Whose keys are looked for, first choice first.
+const VENDORS: &[Vendor] = &[
+    Vendor {
+        name: "openai",
+        kind: ProviderKind::OpenAi,
+        key_variable: "OPENAI_API_KEY",
+        address: Address::Variable("OPENAI_BASE_URL"),
+    },
+    Vendor {
+        name: "anthropic",
+        kind: ProviderKind::Anthropic,
+        key_variable: "ANTHROPIC_API_KEY",
+        address: Address::Variable("ANTHROPIC_BASE_URL"),
+    },
+    Vendor {
+        name: "gemini",
+        kind: ProviderKind::Gemini,
+        key_variable: "GEMINI_API_KEY",
+        address: Address::Own,
+    },
+    Vendor {
+        name: "azure",
+        kind: ProviderKind::AzureOpenAi,
+        key_variable: "AZURE_OPENAI_API_KEY",
+        address: Address::Needed("AZURE_OPENAI_ENDPOINT"),
+    },
+    Vendor {
+        name: "openrouter",
+        kind: ProviderKind::OpenAiCompatible,
+        key_variable: "OPENROUTER_API_KEY",
+        address: Address::Fixed("https://openrouter.ai/api/v1"),
+    },
 ];

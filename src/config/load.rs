@@ -140,9 +140,8 @@ fn read_environment(
         return Ok(());
     }
     for (at, provider) in config.providers.iter_mut().enumerate() {
-        if provider.kind == ProviderKind::OpenAi {
-            provider.api_key_env.get_or_insert_with(|| "OPENAI_API_KEY".to_owned());
-        }
+        let usual = provider.kind.key_variable().map(str::to_owned);
+        provider.api_key_env = provider.api_key_env.take().or(usual);
         let Some(variable) = &provider.api_key_env else { continue };
         provider.api_key = environment.secret(variable);
         if provider.api_key.is_none() && !flags.calls_nobody {
@@ -277,13 +276,74 @@ mod tests {
             ("OPENAI_API_KEY", "a"),
             ("OPENAI_BASE_URL", "http://127.0.0.1:9/v1"),
             ("GEMINI_API_KEY", "c"),
+            ("AZURE_OPENAI_API_KEY", "d"),
+            ("AZURE_OPENAI_ENDPOINT", "https://r.openai.azure.com"),
+            ("ANTHROPIC_API_KEY", "e"),
         ]);
         let config = load(&Flags::default(), &environment).unwrap();
-        let names: Vec<_> = config.providers.iter().map(|provider| provider.name.as_str()).collect();
-        assert_eq!(names, ["openai", "openrouter"]);
+        let found: Vec<_> =
+            config.providers.iter().map(|provider| (provider.name.as_str(), provider.kind)).collect();
+        let expected = [
+            ("openai", ProviderKind::OpenAi),
+            ("anthropic", ProviderKind::Anthropic),
+            ("gemini", ProviderKind::Gemini),
+            ("azure", ProviderKind::AzureOpenAi),
+            ("openrouter", ProviderKind::OpenAiCompatible),
+        ];
+        assert_eq!(found, expected);
         assert_eq!(config.providers[0].base_url.as_deref(), Some("http://127.0.0.1:9/v1"));
-        assert!(config.notices[0].contains("GEMINI_API_KEY"));
+        assert_eq!(config.providers[1].base_url, None);
+        assert_eq!(config.providers[3].base_url.as_deref(), Some("https://r.openai.azure.com"));
+        assert!(config.notices.is_empty());
         assert!(!format!("{config:?}").contains("\"a\""));
+    }
+
+    #[test]
+    fn a_key_of_azure_is_of_no_use_without_its_endpoint() {
+        let environment = Environment::from([("AZURE_OPENAI_API_KEY", "d")]);
+        let config = load(&Flags::default(), &environment).unwrap();
+        assert!(config.providers.is_empty());
+        let [notice] = config.notices.as_slice() else { panic!("{:?}", config.notices) };
+        assert!(notice.contains("AZURE_OPENAI_API_KEY") && notice.contains("AZURE_OPENAI_ENDPOINT"));
+    }
+
+    #[test]
+    fn every_vendor_has_its_usual_variable() {
+        for (kind, variable) in [
+            ("openai", "OPENAI_API_KEY"),
+            ("anthropic", "ANTHROPIC_API_KEY"),
+            ("gemini", "GEMINI_API_KEY"),
+            ("azure_openai", "AZURE_OPENAI_API_KEY"),
+        ] {
+            let text =
+                format!("[[providers]]\nname = \"o\"\nkind = \"{kind}\"\nbase_url = \"https://a.example\"");
+            assert!(refusal(&text).contains(variable), "{kind}");
+            let config = load_text(&text, &Environment::from([(variable, "k")])).unwrap();
+            assert!(config.providers[0].api_key.is_some());
+        }
+    }
+
+    #[test]
+    fn azure_needs_its_endpoint_and_alone_has_deployments() {
+        let environment = Environment::from([("AZURE_OPENAI_API_KEY", "k")]);
+        let azure = |rest: &str| {
+            load_text(&format!("[[providers]]\nname = \"a\"\nkind = \"azure_openai\"\n{rest}"), &environment)
+        };
+        let endpoint = "base_url = \"https://r.openai.azure.com\"\n";
+        let models = |deployment: &str| {
+            format!("models = [\"gpt-4o\", {{ name = \"gpt-4o-mini\", deployment = \"{deployment}\" }}]\n")
+        };
+        assert!(azure("").unwrap_err().to_string().contains("providers[0].base_url"));
+        let config = azure(&format!("{endpoint}{}", models("mine"))).unwrap();
+        let models_read = config.providers[0].models.clone().unwrap();
+        assert_eq!(models_read[0], ModelConfig::named("gpt-4o"));
+        assert_eq!(models_read[1].deployment.as_deref(), Some("mine"));
+        for refused in [
+            azure(&format!("{endpoint}{}", models(""))),
+            load_text(&format!("{LOCAL}{}", models("mine")), &environment),
+        ] {
+            assert!(refused.unwrap_err().to_string().contains("providers[0].models[1].deployment"));
+        }
     }
 
     #[test]

@@ -11,8 +11,9 @@ pub struct ProviderConfig {
     /// The first half of the upstream's model names, as in `openai/gpt-4o-mini`.
     pub name: String,
     pub kind: ProviderKind,
-    /// Where it answers, with the version's path (`https://api.openai.com/v1`). Default: the vendor's own address;
-    /// required for `openai_compatible`.
+    /// Where it answers, with the version's path (`https://api.openai.com/v1`; `anthropic` and `gemini` add their own
+    /// where it is missing). Default: the vendor's own address; required for `openai_compatible` and `azure_openai`. With
+    /// `?api-version=…` Azure is spoken to in its classic form, else in the newer one, which is OpenAI's.
     #[serde(default)]
     pub base_url: Option<String>,
     /// The environment variable that holds the key. Default: the vendor's usual one; none for `openai_compatible`.
@@ -40,8 +41,28 @@ pub enum ProviderKind {
     /// Any server that speaks OpenAI's Chat Completions: vLLM, Ollama's `/v1`, llama.cpp, …
     #[serde(rename = "openai_compatible")]
     OpenAiCompatible,
+    /// Anthropic's Messages.
+    Anthropic,
+    /// Google's `generateContent`.
+    Gemini,
+    /// OpenAI's models in Microsoft's cloud.
+    #[serde(rename = "azure_openai")]
+    AzureOpenAi,
     /// Answers in this process with text made from the prompt.
     Sandbox,
+}
+
+impl ProviderKind {
+    /// Returns the variable that usually holds the key; `None` where there is no usual one.
+    pub(super) const fn key_variable(self) -> Option<&'static str> {
+        match self {
+            Self::OpenAi => Some("OPENAI_API_KEY"),
+            Self::Anthropic => Some("ANTHROPIC_API_KEY"),
+            Self::Gemini => Some("GEMINI_API_KEY"),
+            Self::AzureOpenAi => Some("AZURE_OPENAI_API_KEY"),
+            Self::OpenAiCompatible | Self::Sandbox => None,
+        }
+    }
 }
 
 /// A model of an upstream: a name, or a table with what is known of it.
@@ -51,7 +72,10 @@ pub struct ModelConfig {
     pub name: String,
     /// Whether it can stream. Default `true`; where it cannot it is asked for whole answers.
     pub stream: bool,
-    /// Tokens that prompt and answer may have together. Default: unknown.
+    /// What `azure_openai` calls it; `name` stays what the cache and the prices know it by. Default: as `name`.
+    pub deployment: Option<String>,
+    /// Tokens that prompt and answer may have together; what was too long for one model is not sent to another whose window
+    /// is no larger. Default: unknown.
     pub context_window: Option<u64>,
     /// What it costs. Default: as `models/prices.toml` has it; where that has nothing the cost is unknown.
     pub prices: Option<Prices>,
@@ -73,8 +97,8 @@ pub struct Prices {
 #[derive(Deserialize)]
 #[serde(
     untagged,
-    expecting = "expected a model's name, or a table with `name`, `stream`, `context_window` and \
-                 `prices = { input, output, cached_input }`"
+    expecting = "expected a model's name, or a table with `name`, `stream`, `deployment`, `context_window` \
+                 and `prices = { input, output, cached_input }`"
 )]
 enum ModelSpelling {
     Name(String),
@@ -89,6 +113,8 @@ struct ModelTable {
     #[serde(default = "yes")]
     stream: bool,
     #[serde(default)]
+    deployment: Option<String>,
+    #[serde(default)]
     context_window: Option<u64>,
     #[serde(default)]
     prices: Option<Prices>,
@@ -101,7 +127,7 @@ const fn yes() -> bool {
 impl ModelConfig {
     /// Returns a model of which only the name is known.
     pub fn named(name: impl Into<String>) -> Self {
-        Self { name: name.into(), stream: true, context_window: None, prices: None }
+        Self { name: name.into(), stream: true, deployment: None, context_window: None, prices: None }
     }
 }
 
@@ -109,8 +135,8 @@ impl From<ModelSpelling> for ModelConfig {
     fn from(spelling: ModelSpelling) -> Self {
         match spelling {
             ModelSpelling::Name(name) => Self::named(name),
-            ModelSpelling::Table(ModelTable { name, stream, context_window, prices }) => {
-                Self { name, stream, context_window, prices }
+            ModelSpelling::Table(ModelTable { name, stream, deployment, context_window, prices }) => {
+                Self { name, stream, deployment, context_window, prices }
             }
         }
     }
@@ -122,8 +148,8 @@ impl From<ModelSpelling> for ModelConfig {
 pub struct Timeouts {
     /// Milliseconds to connect. Default 5,000.
     pub connect_ms: u64,
-    /// Milliseconds to the first token while another upstream is left in the chain; the last one has until the
-    /// deadline. Default 10,000.
+    /// Milliseconds to the first token while another upstream is left in the chain, but at least 120,000 for a model that
+    /// is asked to reason; the last one has until the deadline. Default 10,000.
     pub first_token_ms: u64,
     /// Milliseconds between tokens; comments and pings do not count as tokens. Default 15,000.
     pub idle_ms: u64,

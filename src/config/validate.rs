@@ -139,18 +139,32 @@ fn provider(path: &str, provider: &ProviderConfig) -> Result<(), ConfigError> {
         within(&format!("{path}.timeouts.{name}"), Some(value), 1..=3_600_000)?;
     }
     for (at, listed) in provider.models.iter().flatten().enumerate() {
-        model(&format!("{path}.models[{at}]"), listed)?;
+        let path = format!("{path}.models[{at}]");
+        model(&path, listed)?;
+        if listed.deployment.is_some() && provider.kind != ProviderKind::AzureOpenAi {
+            return refuse(format!("{path}.deployment"), "only an `azure_openai` provider has deployments");
+        }
     }
     match (&provider.base_url, provider.kind) {
         (Some(url), _) => base_url(&format!("{path}.base_url"), url),
         (None, ProviderKind::OpenAiCompatible) => {
             refuse(format!("{path}.base_url"), "an `openai_compatible` provider needs its address")
         }
-        (None, ProviderKind::OpenAi | ProviderKind::Sandbox) => Ok(()),
+        (None, ProviderKind::AzureOpenAi) => refuse(
+            format!("{path}.base_url"),
+            "an `azure_openai` provider needs its endpoint, such as https://NAME.openai.azure.com",
+        ),
+        (
+            None,
+            ProviderKind::OpenAi | ProviderKind::Anthropic | ProviderKind::Gemini | ProviderKind::Sandbox,
+        ) => Ok(()),
     }
 }
 
 fn model(path: &str, model: &ModelConfig) -> Result<(), ConfigError> {
+    if model.deployment.as_deref() == Some("") {
+        return refuse(format!("{path}.deployment"), "expected the deployment's name");
+    }
     within(&format!("{path}.context_window"), model.context_window, 1..=1_000_000_000)?;
     let Some(prices) = model.prices else { return Ok(()) };
     for (name, price) in [

@@ -61,7 +61,10 @@ impl Vendor {
     /// Returns the vendor whose list an upstream is billed by; `None` for a server of somebody's own.
     fn of(provider: &ProviderConfig) -> Option<Self> {
         match provider.kind {
-            ProviderKind::OpenAi => Some(Self::OpenAi),
+            // Azure asks the same for global deployments.
+            ProviderKind::OpenAi | ProviderKind::AzureOpenAi => Some(Self::OpenAi),
+            ProviderKind::Anthropic => Some(Self::Anthropic),
+            ProviderKind::Gemini => Some(Self::Gemini),
             ProviderKind::OpenAiCompatible => {
                 let address = provider.base_url.as_deref()?.parse::<http::Uri>().ok()?;
                 (address.host() == Some("openrouter.ai")).then_some(Self::OpenRouter)
@@ -76,13 +79,30 @@ pub fn default_model(provider: &str) -> Option<&'static str> {
     LIST.models.iter().find(|row| row.default && row.provider.name() == provider).map(|row| row.name.as_str())
 }
 
-/// Returns what an upstream's model costs: as configured, else as its vendor's list has it. `None` where neither
-/// knows it; the cost is then unknown, and not zero.
-///
-/// A dated snapshot costs what the model costs that it is one of, unless it is listed itself.
-pub fn prices_of(provider: &ProviderConfig, model: &str) -> Option<Prices> {
-    let configured = provider.models.iter().flatten().find(|known| known.name == model);
-    configured.and_then(|known| known.prices).or_else(|| listed(Vendor::of(provider)?, model))
+/// What one upstream asks for its models.
+#[derive(Clone, Debug)]
+pub struct Tariff {
+    /// Whose list applies to models that are not configured with a price; `None` for nobody's.
+    vendor: Option<Vendor>,
+    configured: Vec<(String, Prices)>,
+}
+
+impl Tariff {
+    /// Reads the tariff of an upstream from its configuration.
+    pub fn of(provider: &ProviderConfig) -> Self {
+        let models = provider.models.iter().flatten();
+        let configured = models.filter_map(|model| Some((model.name.clone(), model.prices?)));
+        Self { vendor: Vendor::of(provider), configured: configured.collect() }
+    }
+
+    /// Returns what a model costs: as configured, else as the vendor's list has it. `None` where neither knows it; the
+    /// cost is then unknown, and not zero.
+    ///
+    /// A dated snapshot costs what the model costs that it is one of, unless it is listed itself.
+    pub fn prices(&self, model: &str) -> Option<Prices> {
+        let configured = self.configured.iter().find(|(name, _)| name == model);
+        configured.map(|(_, prices)| *prices).or_else(|| listed(self.vendor?, model))
+    }
 }
 
 fn listed(vendor: Vendor, model: &str) -> Option<Prices> {
@@ -147,6 +167,10 @@ mod tests {
 
     fn upstream(kind: ProviderKind) -> ProviderConfig {
         ProviderConfig::named("any", kind)
+    }
+
+    fn prices_of(provider: &ProviderConfig, model: &str) -> Option<Prices> {
+        Tariff::of(provider).prices(model)
     }
 
     fn openrouter() -> ProviderConfig {

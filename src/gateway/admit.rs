@@ -8,7 +8,7 @@ use crate::cache::{Insertion, Skip, judge_answer, shares_with_similar};
 use crate::chat::{ChatResponse, Entry};
 
 impl Gateway {
-    /// Takes an answer in if it is fit to be kept.
+    /// Takes an answer in, which cost so much, if it is fit to be kept.
     ///
     /// # Errors
     /// The first reason not to keep it.
@@ -17,6 +17,7 @@ impl Gateway {
         job: &Job,
         answer: &Arc<ChatResponse>,
         provider: &str,
+        cost_usd: Option<f64>,
     ) -> Result<Arc<Entry>, Skip> {
         let Job { ask: Ask { request, directives, .. }, plan, embedding, .. } = job;
         plan.policy.write?;
@@ -35,7 +36,7 @@ impl Gateway {
             limit: request.limit.map(|limit| limit.tokens),
             created_at,
             expires_at: created_at.after(plan.policy.ttl),
-            cost_usd: None,
+            cost_usd,
             tags: directives.tags.clone(),
             semantic: plan.key.semantic.filter(|_| is_semantic),
         });

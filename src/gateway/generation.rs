@@ -11,11 +11,11 @@ use tokio::time::Instant as Deadline;
 use tracing::Instrument;
 
 use super::outcome::{Answer, GatewayError, Outcome};
-use super::{Ask, Gateway, Plan, question};
+use super::{Ask, Bill, Gateway, Plan, question};
 use crate::chat::{CacheStatus, ChatResponse, Delta, Entry, Fingerprint, Source, Timing};
 use crate::config::{CacheMode, OnDisconnect};
 use crate::embed::Embedding;
-use crate::router::{Event, Failure, Opened, Times};
+use crate::router::{Event, Failure, Generation, Opened, Times};
 use crate::single_flight::{Ending, Follower, Full, Leader, Role, SingleFlight};
 use crate::telemetry::Telemetry;
 
@@ -47,6 +47,13 @@ pub(super) struct Generated {
     opened: Arc<Opened>,
     /// The entry it became, if it was fit to be one.
     entry: Option<Arc<Entry>>,
+    cost_usd: Option<f64>,
+}
+
+impl Generated {
+    fn bill(&self, collapsed: bool) -> Bill {
+        if collapsed { Bill::of_guest(self.cost_usd) } else { Bill::of_leader(self.cost_usd) }
+    }
 }
 
 /// All that a leader's task needs.
@@ -156,7 +163,7 @@ impl Gateway {
             () = self.shutdown.cancelled() => return,
         };
         let ending = match (result, opened) {
-            (Ok(answer), Some(opened)) => self.conclude(&job, answer, opened),
+            (Ok(generation), Some(opened)) => self.conclude(&job, generation, opened),
             // A router that succeeds has opened; without that there is nothing to show.
             (Ok(_), None) => Ending::Vanished,
             (Err(Failure::TimedOut), _) => Ending::TimedOut,
@@ -169,12 +176,13 @@ impl Gateway {
     fn conclude(
         &self,
         job: &Job,
-        answer: ChatResponse,
+        generation: Generation,
         opened: Arc<Opened>,
     ) -> Ending<Arc<Generated>, GatewayError> {
+        let Generation { answer, cost_usd } = generation;
         let answer = Arc::new(answer);
-        let entry = self.admit(job, &answer, &opened.provider);
-        let generated = |entry| Arc::new(Generated { answer, opened, entry });
+        let entry = self.admit(job, &answer, &opened.provider, cost_usd);
+        let generated = |entry| Arc::new(Generated { answer, opened, entry, cost_usd });
         match entry {
             Ok(entry) => Ending::Done(generated(Some(entry))),
             Err(skip) => {
@@ -201,7 +209,7 @@ impl Job {
     }
 
     fn outcome_of_whole(&self, generated: &Generated, collapsed: bool, timing: Timing) -> Outcome {
-        let Generated { answer, opened, entry } = generated;
+        let Generated { answer, opened, entry, cost_usd: _ } = generated;
         let entry = entry.as_deref();
         Outcome {
             answer: Answer::Whole(Arc::clone(answer)),
@@ -216,6 +224,7 @@ impl Job {
             provider: opened.provider.clone(),
             model: answer.model.clone(),
             attempts: opened.attempts.clone(),
+            bill: generated.bill(collapsed),
             timing: Timing { upstream: Some(self.began.elapsed().as_secs_f64() * 1e3), ..timing },
         }
     }
@@ -247,6 +256,7 @@ impl Job {
             provider: opened.provider.clone(),
             model: opened.model.clone(),
             attempts: opened.attempts.clone(),
+            bill: Bill::default(),
             timing,
         }
     }
@@ -271,6 +281,7 @@ pub struct Conclusion {
     /// The entry it became.
     pub entry: Option<Fingerprint>,
     pub ttl_seconds: Option<i64>,
+    pub bill: Bill,
     /// Milliseconds from the end of the look-up to the end of the answer.
     pub latency_ms: f64,
 }
@@ -288,16 +299,22 @@ impl LiveAnswer {
             }
         }
         let ending = self.follower.ending().await;
-        if let Some(telemetry) = self.followed.take() {
+        let followed = self.followed.take();
+        if let Some(telemetry) = &followed {
             telemetry.followed(ending_name(&ending));
         }
         match ending {
             Ending::Done(generated) | Ending::NotCacheable(generated) => {
+                let bill = generated.bill(followed.is_some());
+                if let (Some(telemetry), Some(saved)) = (followed, bill.saved_usd) {
+                    telemetry.saved(saved);
+                }
                 let entry = generated.entry.as_deref();
                 self.conclusion = Some(Conclusion {
                     answer: Arc::clone(&generated.answer),
                     entry: entry.map(|entry| entry.key),
                     ttl_seconds: entry.map(|entry| entry.ttl_seconds(entry.created_at)),
+                    bill,
                     latency_ms: self.began.elapsed().as_secs_f64() * 1e3,
                 });
                 None

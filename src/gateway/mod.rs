@@ -4,6 +4,7 @@
 //! then have it generated, once however many ask. Everything else in this folder serves that story or explains it.
 
 mod admit;
+mod bill;
 mod curate;
 mod explain;
 mod feedback;
@@ -24,6 +25,7 @@ use crate::config::{CacheMode, OnDisconnect, ServerConfig};
 use crate::router::{Route, Router};
 use crate::telemetry::Telemetry;
 
+pub use bill::Bill;
 pub use curate::{ListedModel, Stats};
 pub use explain::{Candidate, Explanation, LayerReading, PolicyReading, Stranger, TierReading};
 pub use feedback::{About, FeedbackError, Removed, Verdict};
@@ -121,6 +123,9 @@ impl Gateway {
     pub async fn answer(self: &Arc<Self>, ask: Ask) -> Result<Outcome, GatewayError> {
         let (tenant, request_id) = (ask.directives.tenant.clone(), Arc::clone(&ask.request_id));
         let outcome = self.journey(ask).await?;
+        if let Some(saved) = outcome.bill.saved_usd {
+            self.telemetry.saved(saved);
+        }
         if let Some(key) = outcome.key {
             let entry = match &outcome.answer {
                 Answer::Whole(_) => outcome.entry,

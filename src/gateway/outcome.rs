@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Plan;
 use super::generation::LiveAnswer;
+use super::{Bill, Plan};
 use crate::cache::Hit;
 use crate::chat::{Attempt, CacheStatus, ChatResponse, Fingerprint, Source, Tier, Timing, UnixMillis};
 use crate::router::{ChainFailure, UnknownModel};
@@ -33,6 +33,8 @@ pub struct Outcome {
     pub model: String,
     /// The calls made for this answer; empty for a hit.
     pub attempts: Vec<Attempt>,
+    /// Not known yet for an answer that is still being written.
+    pub bill: Bill,
     pub timing: Timing,
 }
 
@@ -50,8 +52,8 @@ pub enum GatewayError {
     #[error("the model `{asked}` is not known here; known are: {}", known.join(", "))]
     UnknownModel { asked: String, known: Vec<String> },
     #[error(
-        "no provider is configured: set OPENAI_API_KEY or OPENROUTER_API_KEY, add [[providers]] to refrain.toml, \
-         or try `refrain serve --sandbox`"
+        "no provider is configured: set OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY or OPENROUTER_API_KEY, add \
+         [[providers]] to refrain.toml, or try `refrain serve --sandbox`"
     )]
     NoProvider,
     #[error(
@@ -99,6 +101,7 @@ impl Outcome {
             provider: entry.provider.clone(),
             model: entry.answer.model.clone(),
             attempts: Vec::new(),
+            bill: Bill::of_guest(entry.cost_usd),
             timing,
         }
     }

@@ -14,8 +14,9 @@ const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version
 const ANTHROPIC_BETA: HeaderName = HeaderName::from_static("anthropic-beta");
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 
-/// The version of the API that is spoken here, to callers and to Anthropic; there is no newer one.
-const VERSION: &[u8] = b"2023-06-01";
+/// The first version of the API whose streams have the form that is written here. Later ones take less in requests
+/// (2026-10-21 takes no temperature) and answer alike, so that they are welcome, those that do not exist yet too.
+const OLDEST_VERSION: &str = "2023-06-01";
 /// The most beta features that a request may switch on, and the longest name of one in bytes.
 const BETAS_MAX: usize = 64;
 const BETA_BYTES_MAX: usize = 128;
@@ -23,10 +24,11 @@ const BETA_BYTES_MAX: usize = 128;
 /// Returns the beta features that a request switches on, sorted, each once.
 ///
 /// # Errors
-/// 400 for another version of the API, or a name that is none.
+/// 400 for a version of the API that is too old or none, or a name that is none.
 pub(super) fn betas(headers: &HeaderMap) -> Result<Vec<String>, HttpError> {
-    if headers.get(&ANTHROPIC_VERSION).is_some_and(|version| version.as_bytes() != VERSION) {
-        return Err(HttpError::bad_request("header `anthropic-version`: only 2023-06-01 is spoken here"));
+    if headers.get(&ANTHROPIC_VERSION).is_some_and(|version| !is_spoken(version)) {
+        let message = format!("header `anthropic-version`: expected a date from {OLDEST_VERSION} on");
+        return Err(HttpError::bad_request(message).param("anthropic-version"));
     }
     let mut betas = Vec::new();
     for value in headers.get_all(&ANTHROPIC_BETA) {
@@ -43,6 +45,17 @@ pub(super) fn betas(headers: &HeaderMap) -> Result<Vec<String>, HttpError> {
         return Err(refused("names too many features"));
     }
     Ok(betas)
+}
+
+/// Versions are dates (ISO 8601), whose order is that of their text.
+fn is_spoken(version: &HeaderValue) -> bool {
+    version.to_str().is_ok_and(|version| {
+        let is_of_date =
+            |(at, byte): (usize, u8)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() };
+        version.len() == OLDEST_VERSION.len()
+            && version.bytes().enumerate().all(is_of_date)
+            && version >= OLDEST_VERSION
+    })
 }
 
 fn refused(reason: &str) -> HttpError {
@@ -97,8 +110,14 @@ mod tests {
     }
 
     #[test]
-    fn another_version_and_odd_names_are_refused() {
-        assert!(read(&[("anthropic-version", "2023-01-01")]).unwrap_err().contains("2023-06-01"));
+    fn versions_that_stream_otherwise_and_odd_names_are_refused() {
+        for version in ["2023-01-01", "latest", "2026-10-2x", "9999"] {
+            assert!(read(&[("anthropic-version", version)]).unwrap_err().contains("2023-06-01"), "{version}");
+        }
+        // What SDKs of 2023 to early 2026, and those since, send.
+        for version in ["2023-06-01", "2026-10-21", "2031-01-01"] {
+            assert!(read(&[("anthropic-version", version)]).is_ok(), "{version}");
+        }
         assert!(read(&[("anthropic-beta", "a b")]).unwrap_err().contains("anthropic-beta"));
     }
 }

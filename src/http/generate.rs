@@ -32,6 +32,8 @@ pub(super) fn answer_of(outcome: &Outcome, sees_internals: bool, latency_ms: f64
             ttl_seconds: outcome.ttl_seconds,
         },
         latency_ms: hundredths(latency_ms),
+        cost_usd: outcome.bill.cost_usd,
+        saved_usd: outcome.bill.saved_usd,
         ..NativeAnswer::default()
     };
     if let Answer::Whole(whole) = &outcome.answer {
@@ -47,6 +49,8 @@ pub(super) fn conclude(summary: &mut NativeAnswer, conclusion: &Conclusion) {
         conclusion.entry.filter(|_| summary.cache.key.is_some()).map(|entry| entry.to_string());
     summary.cache.ttl_seconds = conclusion.ttl_seconds;
     summary.latency_ms = hundredths(conclusion.latency_ms);
+    summary.cost_usd = conclusion.bill.cost_usd;
+    summary.saved_usd = conclusion.bill.saved_usd;
 }
 
 fn say(summary: &mut NativeAnswer, answer: &ChatResponse) {

@@ -8,8 +8,8 @@ use axum::http::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, HeaderName};
 use axum::http::{HeaderMap, HeaderValue};
 use bytes::BytesMut;
 
-use crate::chat::{Attempt, Source, Timing};
-use crate::gateway::Outcome;
+use crate::chat::{Attempt, Source, Timing, Usd};
+use crate::gateway::{Bill, Outcome};
 
 pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 pub(super) const UPSTREAM_ATTEMPTS: HeaderName = HeaderName::from_static("x-upstream-attempts");
@@ -22,6 +22,8 @@ const CACHE_SIMILARITY: HeaderName = HeaderName::from_static("x-cache-similarity
 pub(super) const PROVIDER: HeaderName = HeaderName::from_static("x-provider");
 const MODEL: HeaderName = HeaderName::from_static("x-model");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+const COST_USD: HeaderName = HeaderName::from_static("x-cost-usd");
+const SAVED_USD: HeaderName = HeaderName::from_static("x-saved-usd");
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// Room for the values of a hit: two fingerprints, and words.
@@ -43,6 +45,12 @@ pub(super) fn write(headers: &mut HeaderMap, outcome: &Outcome, sees_internals: 
     }
     if !outcome.attempts.is_empty() {
         say(UPSTREAM_ATTEMPTS, &listed(&outcome.attempts));
+    }
+    let Bill { cost_usd, saved_usd } = outcome.bill;
+    for (name, usd) in [(COST_USD, cost_usd), (SAVED_USD, saved_usd)] {
+        if let Some(usd) = usd {
+            say(name, &Usd(usd));
+        }
     }
     if sees_internals {
         if let Some(key) = &outcome.key {
@@ -143,6 +151,7 @@ mod tests {
             provider: "openai".into(),
             model: "gpt-4o-mini".into(),
             attempts: Vec::new(),
+            bill: Bill { cost_usd: Some(0.0), saved_usd: Some(0.000_052_3) },
             timing: Timing { cache: Some(0.051_2), embed: Some(0.9), search: Some(2.0), ..Timing::default() },
         }
     }
@@ -160,13 +169,15 @@ mod tests {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
-    const FOR_ALL: [(&str, &str); 6] = [
+    const FOR_ALL: [(&str, &str); 8] = [
         ("age", "40"),
         ("cache-status", "refrain; hit; ttl=812; detail=semantic"),
         ("x-cache-source", "semantic"),
         ("x-cache-tier", "semantic"),
+        ("x-cost-usd", "0"),
         ("x-model", "gpt-4o-mini"),
         ("x-provider", "openai"),
+        ("x-saved-usd", "0.0000523"),
     ];
 
     #[test]
@@ -189,13 +200,14 @@ mod tests {
     }
 
     #[test]
-    fn a_miss_lists_its_attempts_and_has_no_age() {
+    fn a_miss_lists_its_attempts_and_has_no_age_and_an_unknown_cost_is_no_zero() {
         let attempt = |result: &str| Attempt { upstream: "openai/m".into(), result: result.to_owned() };
         let miss = Outcome {
             source: Source::Upstream,
             tier: None,
             cache_status: CacheStatus::Miss { stored: Some(true), collapsed: false },
             attempts: vec![attempt("429"), attempt("200")],
+            bill: Bill::default(),
             ..semantic_hit()
         };
         let expected = [

@@ -34,7 +34,7 @@ pub(super) fn whole(
 pub(super) enum Writer {
     /// With the summary that ends the stream.
     Native(Box<NativeAnswer>),
-    OpenAi(ChunkEncoder),
+    OpenAi(Box<ChunkEncoder>),
     Responses(Box<responses::EventEncoder>),
     Anthropic(Box<anthropic::EventEncoder>),
 }
@@ -44,7 +44,7 @@ impl Writer {
     pub(super) fn new(dialect: Dialect, summary: NativeAnswer, delivery: Delivery) -> Self {
         match dialect {
             Dialect::Native => Self::Native(Box::new(summary)),
-            Dialect::OpenAi => Self::OpenAi(ChunkEncoder::new(delivery.include_usage)),
+            Dialect::OpenAi => Self::OpenAi(Box::new(ChunkEncoder::new(delivery.include_usage))),
             Dialect::Responses => Self::Responses(Box::new(responses::EventEncoder::new(delivery.echo))),
             Dialect::Anthropic => Self::Anthropic(Box::default()),
         }

@@ -104,7 +104,7 @@ impl Base {
     pub(super) fn forward(&self, path: &str) -> Result<(Url, HeaderMap), ProviderError> {
         let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
         let mut url = self.url.clone();
-        if path.split('/').any(|segment| is_step_up(segment)) {
+        if path.split('/').any(is_step_up) {
             return Err(ProviderError::new(ProviderErrorKind::BadRequest, "the path leads out of the API"));
         }
         let base = url.path().trim_end_matches('/').to_owned();

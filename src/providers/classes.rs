@@ -34,7 +34,7 @@ pub fn refused(error: AnswerError) -> ProviderError {
             ProviderError {
                 status,
                 retry_after: hint.after,
-                ..told(kind_of(status.unwrap_or(200), &body), body)
+                ..told(kind_of(status.unwrap_or(200), &body), *body)
             }
         }
     }
@@ -148,7 +148,14 @@ impl Words<'_> {
 
     fn is_capability(&self) -> bool {
         self.says(&["unsupported_parameter", "unsupported_value"])
-            || self.tells(&["unsupported parameter", "not supported", "does not support"])
+            // Anthropic's words for sampling settings, which newer models and versions do not take.
+            || self.tells(&[
+                "unsupported parameter",
+                "not supported",
+                "does not support",
+                "extra inputs are not permitted",
+                "is deprecated for this model",
+            ])
     }
 }
 
@@ -210,6 +217,8 @@ mod tests {
             ),
             (400, "", "Your credit balance is too low to access the Anthropic API.", QuotaGone),
             (400, "", "gpt-9 is not a valid model ID", ModelMissing),
+            (400, "", "temperature: Extra inputs are not permitted", Capability),
+            (400, "", "`temperature` is deprecated for this model.", Capability),
             (401, "", "", BadKey),
             (402, "", "", QuotaGone),
             (403, "", "", BadKey),

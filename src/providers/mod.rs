@@ -3,9 +3,12 @@
 //! Where its endpoint is, how a caller proves who it is, what its errors mean. Wire formats are in `wire`, sockets in
 //! `transport`, and when to try again or elsewhere is decided by the router, from the classes in [`error`].
 
+pub mod anthropic;
+pub mod azure;
 mod base;
 mod classes;
 pub mod error;
+pub mod gemini;
 pub mod openai;
 mod stream;
 pub mod wait;
@@ -15,9 +18,12 @@ use http::{HeaderMap, header};
 use crate::chat::ChatRequest;
 use crate::transport::{Outgoing, Url};
 use crate::wire::Format;
+pub use anthropic::Anthropic;
+pub use azure::Azure;
 pub use base::InvalidUpstream;
 pub use classes::{failed, refused};
 pub use error::{ProviderError, ProviderErrorKind, TransportFault};
+pub use gemini::Gemini;
 pub use openai::OpenAi;
 pub use stream::StreamDecoder;
 

@@ -44,7 +44,7 @@ impl StreamDecoder {
         }
         // Google and llama.cpp say what went wrong outside of any event.
         match ErrorBody::decode(self.events.stray().as_bytes()) {
-            Some(body) => Err(refused(AnswerError::Error(body))),
+            Some(body) => Err(refused(AnswerError::Error(Box::new(body)))),
             None => Err(ProviderError::broken_off()),
         }
     }

@@ -1,10 +1,12 @@
 //! One call of one upstream, under its timers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 
+use super::clock::unix_seconds;
 use super::generate::{Event, Opened, Times};
 use super::{Router, Step};
 use crate::chat::{self, Assembly, ChatRequest, ChatResponse, Delta, FinishReason};
@@ -13,7 +15,7 @@ use crate::transport::{BODY_BYTES_MAX, Body, CallLimits, Incoming, Outgoing};
 
 /// How one call ended.
 pub(super) enum Ended {
-    Answered(ChatResponse),
+    Answered(Box<ChatResponse>),
     /// Nothing was sent: the upstream's format has no words for the request.
     Unsendable(ProviderError),
     /// Nothing was handed on: somebody else may be asked.
@@ -26,7 +28,7 @@ pub(super) enum Ended {
 pub(super) struct Attempt<'a> {
     pub router: &'a Router,
     pub step: &'a Step,
-    pub request: &'a ChatRequest,
+    pub request: &'a Arc<ChatRequest>,
     pub times: Times,
 }
 
@@ -80,9 +82,6 @@ impl Attempt<'_> {
         let (telemetry, upstream) = (&self.router.telemetry, &self.step.upstream.name);
         let model = self.step.model_label();
         telemetry.upstream_called(upstream, model, outcome, began.elapsed().as_secs_f64());
-        if let Ended::Answered(ChatResponse { usage: Some(usage), .. }) = &ended {
-            telemetry.tokens(upstream, model, usage.prompt_tokens, usage.completion_tokens);
-        }
         ended
     }
 
@@ -133,7 +132,7 @@ impl<S: FnMut(Event) + Send> Progress<'_, S> {
     async fn call(&mut self, outgoing: Outgoing, streams: bool) -> Ended {
         let result = if streams { self.stream(outgoing).await } else { self.whole(outgoing).await };
         match result {
-            Ok(answer) => Ended::Answered(answer),
+            Ok(answer) => Ended::Answered(Box::new(answer)),
             Err(error) if self.opened => Ended::Broken(error),
             Err(error) => Ended::Failed(error),
         }
@@ -169,7 +168,8 @@ impl<S: FnMut(Event) + Send> Progress<'_, S> {
     async fn read_whole(&mut self, body: Body) -> Result<ChatResponse, ProviderError> {
         let read = timeout_at(self.whole_deadline(), body.whole());
         let bytes = read.await.map_err(|_| ProviderError::timeout("answer"))??;
-        let answer = self.attempt.step.upstream.provider.format().decode(&bytes).map_err(refused)?;
+        let mut answer = self.attempt.step.upstream.provider.format().decode(&bytes).map_err(refused)?;
+        date(&mut answer.created);
         for delta in answer.deltas() {
             self.hand_on(delta, &answer.model);
         }
@@ -192,9 +192,10 @@ impl<S: FnMut(Event) + Send> Progress<'_, S> {
         let mut deltas = Vec::new();
         loop {
             let more = incoming.next(&mut deltas, self.attempt).await;
-            for delta in deltas.drain(..) {
-                if let Delta::Start { model: named, .. } = &delta {
+            for mut delta in deltas.drain(..) {
+                if let Delta::Start { model: named, created, .. } = &mut delta {
                     model.clone_from(named);
+                    date(created);
                 }
                 assembly.push(&delta);
                 if self.opened || says_something(&delta) {
@@ -277,6 +278,13 @@ impl Stream {
                 return Ok(true);
             }
         }
+    }
+}
+
+/// Dates an answer whose vendor did not.
+fn date(created: &mut i64) {
+    if *created == 0 {
+        *created = unix_seconds();
     }
 }
 

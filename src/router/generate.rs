@@ -1,5 +1,6 @@
 //! Walking a chain: one upstream after the other until one answers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -7,6 +8,7 @@ use tokio::time::Instant;
 use super::attempt::{Attempt, Ended};
 use super::{Route, Router, Step};
 use crate::chat::{self, ChatRequest, ChatResponse, Delta};
+use crate::config::Timeouts;
 use crate::providers::{ProviderError, ProviderErrorKind};
 
 /// What happens while an answer is generated.
@@ -26,6 +28,14 @@ pub struct Opened {
     pub model: String,
     /// All calls made so far, the one that answers last.
     pub attempts: Vec<chat::Attempt>,
+}
+
+/// An answer, and what is known only now that it is whole.
+#[derive(Debug)]
+pub struct Generation {
+    pub answer: ChatResponse,
+    /// What the call that answered cost; `None` where the model's price or the tokens are not known.
+    pub cost_usd: Option<f64>,
 }
 
 /// The limits of a generation.
@@ -56,6 +66,9 @@ pub struct ChainFailure {
     pub is_model_free: bool,
 }
 
+/// The first-token time of a model that is to think first, while somebody else is left to ask.
+const THINKING: Duration = Duration::from_secs(120);
+
 impl Router {
     /// Has an answer generated, handing every piece to `sink` as it comes.
     ///
@@ -66,18 +79,27 @@ impl Router {
     pub async fn generate(
         &self,
         route: &Route,
-        request: &ChatRequest,
+        request: &Arc<ChatRequest>,
         times: Times,
         mut sink: impl FnMut(Event) + Send,
-    ) -> Result<ChatResponse, Failure> {
+    ) -> Result<Generation, Failure> {
         let mut attempts = Vec::new();
         let mut retry_after: Option<Duration> = None;
         let mut failed: Option<(ProviderError, bool)> = None;
+        let mut too_small = TooSmall::default();
         for (at, step) in route.chain.iter().enumerate() {
-            let is_last = at + 1 == route.chain.len();
-            let attempt = Attempt { router: self, step, request, times: limited(step, times, is_last) };
+            if too_small.has(step) {
+                continue;
+            }
+            let rest = &route.chain[at + 1..];
+            let is_last = rest.iter().all(|step| too_small.has(step));
+            let attempt =
+                Attempt { router: self, step, request, times: limited(step, request, times, is_last) };
             let error = match attempt.run(&mut attempts, &mut sink).await {
-                Ended::Answered(answer) => return Ok(answer),
+                Ended::Answered(mut answer) => {
+                    let cost_usd = attempt.settle(&mut answer, &mut sink).await;
+                    return Ok(Generation { answer: *answer, cost_usd });
+                }
                 Ended::Broken(error) => {
                     // It was noted as a success when it began.
                     if let Some(last) = attempts.last_mut() {
@@ -98,7 +120,10 @@ impl Router {
             if is_over && error.kind == ProviderErrorKind::Timeout {
                 return Err(Failure::TimedOut);
             }
-            let is_final = is_last || is_over || (at == 0 && !error.kind.may_fail_over());
+            too_small.learn(step, &error);
+            let is_final = is_over
+                || rest.iter().all(|step| too_small.has(step))
+                || (at == 0 && !error.kind.may_fail_over());
             // Only the first upstream may blame the caller; a later one may just not understand the request's shape.
             let (error, is_model_free) = match failed.take() {
                 Some(earlier) if earlier.0.kind.is_callers_fault() || error.kind.is_callers_fault() => {
@@ -117,11 +142,80 @@ impl Router {
     }
 }
 
+/// The largest declared window that the request did not fit into; a model whose window is declared to be no larger need
+/// not be asked.
+#[derive(Debug, Default)]
+struct TooSmall(Option<u64>);
+
+impl TooSmall {
+    fn has(&self, step: &Step) -> bool {
+        step.context_window().is_some_and(|window| Some(window) <= self.0)
+    }
+
+    fn learn(&mut self, step: &Step, error: &ProviderError) {
+        if error.kind == ProviderErrorKind::ContextTooLong {
+            self.0 = self.0.max(step.context_window());
+        }
+    }
+}
+
 /// While somebody else is left to ask, an upstream has only its own first-token time.
-fn limited(step: &Step, times: Times, is_last: bool) -> Times {
+fn limited(step: &Step, request: &ChatRequest, times: Times, is_last: bool) -> Times {
     if is_last {
         return times;
     }
-    let own = Instant::now() + Duration::from_millis(step.upstream.timeouts.first_token_ms);
+    let own = Instant::now() + patience(&step.upstream.timeouts, request);
     Times { first_token: times.first_token.min(own), ..times }
+}
+
+/// Returns how long an upstream may be silent at first, while somebody else is left to ask.
+fn patience(timeouts: &Timeouts, request: &ChatRequest) -> Duration {
+    let configured = Duration::from_millis(timeouts.first_token_ms);
+    if request.asks_for_reasoning() { configured.max(THINKING) } else { configured }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{ModelConfig, ProviderConfig, ProviderKind};
+    use crate::providers::OpenAi;
+    use crate::router::Upstream;
+
+    #[test]
+    fn a_model_that_is_to_think_first_may_take_longer() {
+        let timeouts = |first_token_ms| Timeouts { first_token_ms, ..Timeouts::default() };
+        let plain = ChatRequest::from_prompt("q");
+        let mut thinking = plain.clone();
+        thinking.sampling.reasoning_effort = Some("low".to_owned());
+        for (configured, request, seconds) in [
+            (10_000, &plain, 10),
+            (10_000, &thinking, 120),
+            (300_000, &plain, 300),
+            (300_000, &thinking, 300),
+        ] {
+            assert_eq!(patience(&timeouts(configured), request), Duration::from_secs(seconds));
+        }
+    }
+
+    fn step(context_window: Option<u64>) -> Step {
+        let models = vec![ModelConfig { context_window, ..ModelConfig::named("m") }];
+        let config =
+            ProviderConfig { models: Some(models), ..ProviderConfig::named("any", ProviderKind::OpenAi) };
+        let provider = Arc::new(OpenAi::official(&config).unwrap());
+        Step { upstream: Arc::new(Upstream::new(&config, provider)), model: "m".to_owned(), is_free: false }
+    }
+
+    #[test]
+    fn a_window_is_too_small_when_one_no_smaller_was() {
+        let mut too_small = TooSmall::default();
+        assert!(!too_small.has(&step(Some(1))) && !too_small.has(&step(None)));
+        too_small.learn(&step(Some(8)), &ProviderError::new(ProviderErrorKind::ServerError, ""));
+        assert!(!too_small.has(&step(Some(1))));
+        let too_long = ProviderError::new(ProviderErrorKind::ContextTooLong, "");
+        for refused in [None, Some(8), Some(4), None] {
+            too_small.learn(&step(refused), &too_long);
+        }
+        assert!(too_small.has(&step(Some(4))) && too_small.has(&step(Some(8))));
+        assert!(!too_small.has(&step(Some(9))) && !too_small.has(&step(None)));
+    }
 }

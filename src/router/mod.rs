@@ -4,7 +4,9 @@
 //! its answer was handed on gives way to the next one, unless the caller's own mistake was the reason. Knows no cache
 //! but the settings it carries for its routes.
 
+mod account;
 mod attempt;
+mod clock;
 mod forward;
 mod generate;
 mod resolve;
@@ -18,10 +20,11 @@ use crate::telemetry::Telemetry;
 use crate::transport::Transport;
 
 pub use forward::Passing;
-pub use generate::{ChainFailure, Event, Failure, Opened, Times};
+pub use generate::{ChainFailure, Event, Failure, Generation, Opened, Times};
 pub use resolve::{Route, Step, UnknownModel};
 pub use upstream::Upstream;
 
+use account::Counter;
 use resolve::Routes;
 
 /// All routes and upstreams.
@@ -31,6 +34,7 @@ pub struct Router {
     passthrough: Option<Arc<Upstream>>,
     transport: Transport,
     telemetry: Arc<Telemetry>,
+    counter: Counter,
 }
 
 impl Router {
@@ -73,7 +77,7 @@ impl Router {
             upstreams,
             default_model,
         };
-        Self { routes, passthrough, transport, telemetry }
+        Self { routes, passthrough, transport, telemetry, counter: Counter::default() }
     }
 
     /// Returns the route of a model name; `None` means the alias `default`.

@@ -36,6 +36,11 @@ impl Step {
         format!("{}/{}", self.upstream.name, self.model)
     }
 
+    /// Returns how many tokens prompt and answer may have together, where that is configured.
+    pub fn context_window(&self) -> Option<u64> {
+        self.upstream.context_window(&self.model)
+    }
+
     /// Returns the model's label in metrics: its name where that is configured, else `other`.
     pub fn model_label(&self) -> &str {
         if self.is_free { "other" } else { &self.model }
@@ -157,7 +162,15 @@ impl Routes {
 fn vendor_of(model: &str) -> Option<ProviderKind> {
     let is_reasoning_series =
         model.strip_prefix('o').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
-    (model.starts_with("gpt-") || is_reasoning_series).then_some(ProviderKind::OpenAi)
+    if model.starts_with("gpt-") || is_reasoning_series {
+        Some(ProviderKind::OpenAi)
+    } else if model.starts_with("claude-") {
+        Some(ProviderKind::Anthropic)
+    } else if model.starts_with("gemini-") {
+        Some(ProviderKind::Gemini)
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -211,14 +224,19 @@ mod tests {
             vec![
                 upstream("openai", ProviderKind::OpenAi, None),
                 upstream("local", ProviderKind::OpenAiCompatible, Some(&["gpt-oss", "llama"])),
+                upstream("anthropic", ProviderKind::Anthropic, None),
+                upstream("google", ProviderKind::Gemini, None),
             ],
             None,
         );
         assert_eq!(alias(&routes, Some("gpt-oss")).as_deref(), Some("local/gpt-oss"));
         assert_eq!(alias(&routes, Some("o3")).as_deref(), Some("openai/o3"));
         assert_eq!(alias(&routes, Some("llama")).as_deref(), Some("local/llama"));
+        let claude = alias(&routes, Some("claude-haiku-4-5"));
+        assert_eq!(claude.as_deref(), Some("anthropic/claude-haiku-4-5"));
+        assert_eq!(alias(&routes, Some("gemini-3-flash")).as_deref(), Some("google/gemini-3-flash"));
         let unknown = routes.resolve(Some("mistral")).unwrap_err();
-        assert_eq!(unknown.known, ["openai/*", "local/gpt-oss", "local/llama"]);
+        assert_eq!(unknown.known, ["openai/*", "local/gpt-oss", "local/llama", "anthropic/*", "google/*"]);
         assert_eq!(alias(&routes, Some("local/other")), None);
     }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::Step;
 use crate::config::{ModelConfig, ProviderConfig, ProviderKind, Timeouts};
+use crate::cost::Tariff;
 use crate::providers::Provider;
 
 /// A vendor's protocol at an address, with what is configured and what was learned of it.
@@ -15,6 +16,8 @@ pub struct Upstream {
     /// The models it may be asked for; `None` for any.
     pub models: Option<Vec<ModelConfig>>,
     pub timeouts: Timeouts,
+    /// What its models cost. A price is looked up when an answer is there: names are resolved for hits, too.
+    pub(super) tariff: Tariff,
     /// Models that said they cannot stream.
     whole_only: RwLock<HashSet<String>>,
 }
@@ -34,13 +37,24 @@ impl Upstream {
             provider,
             models: config.models.clone(),
             timeouts: config.timeouts,
+            tariff: Tariff::of(config),
             whole_only: RwLock::default(),
         }
     }
 
+    /// Returns what is configured of a model.
+    fn listed(&self, model: &str) -> Option<&ModelConfig> {
+        self.models.iter().flatten().find(|known| known.name == model)
+    }
+
     /// Returns whether the model stands in its list.
     pub(super) fn lists(&self, model: &str) -> bool {
-        self.models.as_ref().is_some_and(|models| models.iter().any(|known| known.name == model))
+        self.listed(model).is_some()
+    }
+
+    /// Returns how many tokens prompt and answer of the model may have together, where that is configured.
+    pub(super) fn context_window(&self, model: &str) -> Option<u64> {
+        self.listed(model)?.context_window
     }
 
     /// Returns the step that asks this upstream for this model, if it may be asked for it.
@@ -53,10 +67,7 @@ impl Upstream {
 
     /// Returns whether the model can be asked to stream, as far as is known.
     pub(super) fn streams(&self, model: &str) -> bool {
-        let is_configured_whole = self
-            .models
-            .as_ref()
-            .is_some_and(|models| models.iter().any(|known| known.name == model && !known.stream));
+        let is_configured_whole = self.listed(model).is_some_and(|known| !known.stream);
         let learned = self.whole_only.read().unwrap_or_else(PoisonError::into_inner);
         !is_configured_whole && !learned.contains(model)
     }

@@ -7,6 +7,8 @@
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, SharedString};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
+use super::dollars::Dollars;
+
 const METADATA: Metadata<'static> = Metadata::new("refrain", Level::INFO, None);
 
 const COUNTERS: &[(&str, &str)] = &[
@@ -21,9 +23,19 @@ const COUNTERS: &[(&str, &str)] = &[
     ),
     ("refrain_singleflight_followers_total", "Requests that waited for an equal one, by its ending."),
     ("refrain_upstream_requests_total", "Calls of upstreams, by provider, model and outcome."),
-    ("refrain_tokens_total", "Tokens, by provider, model and type: prompt, completion."),
+    (
+        "refrain_tokens_total",
+        "Tokens, by provider, model and type: prompt, of which cached and cache_write, and completion, of which reasoning.",
+    ),
     ("refrain_index_repairs_total", "Points written or removed to make index and store agree again."),
 ];
+
+const SPENT: (&str, &str) =
+    ("refrain_cost_usd_total", "What answers of upstreams cost, where tokens and price are known.");
+const SAVED: (&str, &str) = (
+    "refrain_saved_usd_total",
+    "What answers would have cost that came from the cache, or from a call that others had begun.",
+);
 
 const GAUGES: &[(&str, &str)] = &[
     ("refrain_cache_entries", "Entries held, by tier."),
@@ -70,6 +82,21 @@ pub struct Telemetry {
     flights: Gauge,
     lookups: [[Counter; LOOKUP_OUTCOMES.len()]; LOOKUP_TIERS.len()],
     durations: [Histogram; SOURCES.len()],
+    spent: Dollars,
+    saved: Dollars,
+}
+
+/// The tokens of one generation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tokens {
+    pub prompt: u64,
+    pub completion: u64,
+    /// Those of the prompt that came from the vendor's own cache.
+    pub cached: u64,
+    /// Those of the prompt that were written to it.
+    pub cache_write: u64,
+    /// Those of the completion that were thoughts.
+    pub reasoning: u64,
 }
 
 const LOOKUP_TIERS: [&str; 3] = ["memory", "store", "semantic"];
@@ -130,13 +157,19 @@ impl Telemetry {
             flights: recorder.register_gauge(&Key::from_name("refrain_flights"), &METADATA),
             lookups,
             durations,
+            spent: Dollars::default(),
+            saved: Dollars::default(),
             recorder,
         }
     }
 
     /// Returns all metrics in Prometheus' text format.
     pub fn render(&self) -> String {
-        self.handle.render()
+        let mut text = self.handle.render();
+        for (sum, (name, help)) in [(&self.spent, SPENT), (&self.saved, SAVED)] {
+            sum.render(name, help, &mut text);
+        }
+        text
     }
 
     /// Folds what histograms have gathered into their buckets. To be called every few seconds, so that a server that
@@ -234,12 +267,29 @@ impl Telemetry {
         self.histogram("refrain_upstream_time_to_first_token_seconds", labels).record(seconds);
     }
 
-    /// Counts the tokens of one generation.
-    pub fn tokens(&self, provider: &str, model: &str, prompt: u64, completion: u64) {
-        for (kind, tokens) in [("prompt", prompt), ("completion", completion)] {
+    /// Counts the tokens of one generation; `model` is a configured name or `other`.
+    pub fn tokens(&self, provider: &str, model: &str, tokens: Tokens) {
+        let Tokens { prompt, completion, cached, cache_write, reasoning } = tokens;
+        for (kind, tokens) in [
+            ("prompt", prompt),
+            ("completion", completion),
+            ("cached", cached),
+            ("cache_write", cache_write),
+            ("reasoning", reasoning),
+        ] {
             let labels = [("provider", provider), ("model", model), ("type", kind)];
             self.counter("refrain_tokens_total", labels).increment(tokens);
         }
+    }
+
+    /// Adds what an answer of an upstream cost.
+    pub fn spent(&self, usd: f64) {
+        self.spent.add(usd);
+    }
+
+    /// Adds what an answer would have cost that cost nothing.
+    pub fn saved(&self, usd: f64) {
+        self.saved.add(usd);
     }
 
     /// Counts points that were written or removed to make index and store agree again.
@@ -283,6 +333,22 @@ mod tests {
         );
         assert!(text.contains(r#"refrain_cache_lookups_total{tier="memory",outcome="hit"} 1"#), "{text}");
         assert!(text.contains(r#"refrain_request_duration_seconds_bucket{source="exact",le="0.00025"} 1"#));
+    }
+
+    #[test]
+    fn money_is_counted_to_its_last_digit_and_announced_as_what_only_grows() {
+        let telemetry = Telemetry::new();
+        telemetry.spent(0.000_052_3);
+        telemetry.saved(1.5);
+        let text = telemetry.render();
+        assert!(
+            text.contains("# TYPE refrain_cost_usd_total counter\nrefrain_cost_usd_total 0.0000523\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("# TYPE refrain_saved_usd_total counter\nrefrain_saved_usd_total 1.5\n"),
+            "{text}"
+        );
     }
 
     #[test]

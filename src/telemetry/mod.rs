@@ -3,8 +3,9 @@
 //! Every metric is declared once, in `metrics`, and every log line goes through `tracing`, set up in `logs`. Neither
 //! ever carries a prompt, an answer, a key or a secret.
 
+mod dollars;
 mod logs;
 mod metrics;
 
 pub use logs::{LogFormat, start_logging};
-pub use metrics::Telemetry;
+pub use metrics::{Telemetry, Tokens};

@@ -13,12 +13,17 @@ pub enum AnswerError {
     Blocked(String),
     /// It is an error, though the status said otherwise.
     #[error("the upstream answered with an error")]
-    Error(ErrorBody),
+    Error(Box<ErrorBody>),
 }
 
 impl AnswerError {
     pub(super) fn malformed(reason: impl Into<String>) -> Self {
         Self::Malformed(reason.into())
+    }
+
+    /// Reads what stands in the field `error` of a body that should have been an answer.
+    pub(super) fn said(error: &Value) -> Self {
+        Self::Error(Box::new(ErrorBody::read(error).unwrap_or_default()))
     }
 }
 

@@ -19,6 +19,9 @@ mod failure;
 mod fields;
 mod foreign;
 pub mod gemini;
+mod gemini_request;
+mod gemini_response;
+mod gemini_turns;
 #[cfg(test)]
 mod golden;
 pub mod json;
@@ -31,6 +34,14 @@ mod openai_stream;
 mod openai_usage;
 mod reader;
 pub mod responses;
+mod responses_echo;
+mod responses_events;
+mod responses_fields;
+mod responses_input;
+mod responses_item;
+mod responses_request;
+mod responses_response;
+mod responses_stream;
 pub mod sse;
 
 use serde_json::{Map, Value};

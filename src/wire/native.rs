@@ -2,13 +2,14 @@
 
 use serde::Serialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::fields::Path;
 use super::openai_message::read_messages;
 use super::openai_response::{WRITES, write_error};
 use super::openai_usage::OutUsage;
 use super::{Asked, BodyControls, Delivery, ErrorShape, WireError, json, sse};
-use crate::chat::{ChatRequest, Dialect, LimitSpelling, Message, OutputLimit, Role, Usage};
+use crate::chat::{ChatRequest, Dialect, LimitSpelling, Message, OutputLimit, Role, Usage, Usd};
 
 /// The output limit of a request that names none.
 const MAX_TOKENS: u32 = 1_000;
@@ -117,7 +118,9 @@ pub struct NativeAnswer {
     /// Why the ladder answered.
     pub degraded: Option<String>,
     pub latency_ms: f64,
+    #[serde(serialize_with = "usd_json")]
     pub cost_usd: Option<f64>,
+    #[serde(serialize_with = "usd_json")]
     pub saved_usd: Option<f64>,
 }
 
@@ -135,6 +138,17 @@ pub struct NativeCache {
 
 fn usage_json<S: serde::Serializer>(usage: &Option<Usage>, serializer: S) -> Result<S::Ok, S::Error> {
     usage.as_ref().map(|usage| OutUsage { usage, with_unknown: false }).serialize(serializer)
+}
+
+/// Writes an amount with the digits that the header has.
+fn usd_json<S: serde::Serializer>(usd: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+    let written = usd.map(|usd| {
+        let written = Usd(usd).to_string();
+        // A fraction also where it is none: some languages take a number without one for another type.
+        if written.contains('.') { written } else { written + ".0" }
+    });
+    let number = written.map(RawValue::from_string).transpose();
+    number.map_err(serde::ser::Error::custom)?.serialize(serializer)
 }
 
 /// Writes a whole answer.
@@ -180,6 +194,18 @@ mod tests {
             br#"{"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "q"}]}"#;
         assert_eq!(parse_request(messages).unwrap(), prompt);
         assert_eq!(prompt.request.limit.unwrap().tokens, 1_000);
+    }
+
+    #[test]
+    fn an_amount_is_a_number_with_a_fraction_and_no_exponent() {
+        let written = |cost_usd, saved_usd| {
+            let answer = NativeAnswer { cost_usd, saved_usd, ..NativeAnswer::default() };
+            String::from_utf8(encode_answer(&answer)).unwrap()
+        };
+        let known = written(Some(0.0), Some(0.000_000_25));
+        assert!(known.ends_with(r#""cost_usd":0.0,"saved_usd":0.00000025}"#), "{known}");
+        let unknown = written(None, None);
+        assert!(unknown.ends_with(r#""cost_usd":null,"saved_usd":null}"#), "{unknown}");
     }
 
     #[test]

@@ -92,7 +92,8 @@ pub fn parse_request(body: &[u8]) -> Result<Asked, WireError> {
         return Err(Path::Body.field("messages").error("is missing"));
     }
     request.sampling.logprobs = logprobs.read()?;
-    request.end_user = end_user(&request);
+    let metadata = request.carried.get("metadata").and_then(Value::as_object);
+    request.end_user = end_user(&request.carried, metadata);
     Ok(Asked { request, delivery, cache, task: None })
 }
 
@@ -181,9 +182,11 @@ fn read_include_usage(value: Value, at: &Path<'_>) -> Result<bool, WireError> {
 }
 
 /// Returns whom the caller speaks for: the first of OpenAI's two fields, else Anthropic's.
-fn end_user(request: &ChatRequest) -> Option<String> {
-    let carried = &request.carried;
-    let in_metadata = || carried.get("metadata").and_then(|metadata| metadata.get("user_id"));
+pub(super) fn end_user(
+    carried: &Map<String, Value>,
+    metadata: Option<&Map<String, Value>>,
+) -> Option<String> {
+    let in_metadata = || metadata.and_then(|metadata| metadata.get("user_id"));
     ["user", "safety_identifier"]
         .into_iter()
         .find_map(|field| carried.get(field))

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::ErrorShape;
-use super::failure::{AnswerError, ErrorBody, parse};
+use super::failure::{AnswerError, parse};
 use super::openai_message::{OutCalls, REASONING, plain_calls};
 use super::openai_usage::{OutUsage, read_usage};
 use crate::chat::{ChatResponse, Choice, Dialect, FinishReason, Part, Reasoning, Usage};
@@ -48,7 +48,7 @@ impl Head {
         for (field, value) in fields {
             match (field.as_str(), value) {
                 ("error", error) if !error.is_null() => {
-                    return Err(AnswerError::Error(ErrorBody::read(&error).unwrap_or_default()));
+                    return Err(AnswerError::said(&error));
                 }
                 ("id", Value::String(id)) => head.id = id,
                 ("model", Value::String(model)) => head.model = model,

@@ -38,7 +38,7 @@ pub(super) fn read_usage(mut fields: Map<String, Value>) -> Option<Usage> {
     usage.is_estimated = fields.remove(ESTIMATED).is_some_and(|mark| mark == true);
     let is_empty = |value: &Value| value.as_object().is_some_and(Map::is_empty);
     let is_detail = |field: &str| field == PROMPT_DETAILS || field == COMPLETION_DETAILS;
-    fields.retain(|field, value| !value.is_null() && !(is_detail(field) && is_empty(value)));
+    fields.retain(|field, value| !(value.is_null() || is_detail(field) && is_empty(value)));
     usage.unknown = fields;
     Some(usage)
 }

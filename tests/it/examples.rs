@@ -13,7 +13,10 @@ fn examples() -> Vec<PathBuf> {
 fn load_text(folder: &Path, text: &str) -> Config {
     let path = folder.join("refrain.toml");
     std::fs::write(&path, text).unwrap();
-    let environment = Environment::from([("OPENAI_API_KEY", "k"), ("QDRANT_API_KEY", "k")]);
+    let environment = Environment::from(
+        ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "AZURE_OPENAI_API_KEY", "QDRANT_API_KEY"]
+            .map(|variable| (variable, "k")),
+    );
     load(&Flags { config: Some(path), ..Flags::default() }, &environment).unwrap()
 }
 
@@ -59,8 +62,9 @@ fn the_reference_names_only_keys_that_exist() {
     let folder = tempfile::tempdir().unwrap();
     let reference = include_str!("../../examples/refrain.toml");
     let config = load_text(folder.path(), &uncommented(&uncommented(reference, "#"), "# "));
-    assert_eq!(config.providers.len(), 3);
-    assert!(config.providers[1].models.as_ref().is_some_and(|models| models[0].prices.is_some()));
+    assert_eq!(config.providers.len(), 6);
+    assert!(config.providers[3].models.as_ref().is_some_and(|models| models[0].deployment.is_some()));
+    assert!(config.providers[4].models.as_ref().is_some_and(|models| models[0].prices.is_some()));
     assert_eq!(config.routes[0].chain.len(), 2);
     assert_eq!(config.auth.keys[0].scopes.len(), 4);
     assert_eq!(config.embedding.threads, Some(2));

@@ -26,7 +26,7 @@ async fn misses(app: &TestApp) -> usize {
 }
 
 /// Waits for so many misses, then opens the gate.
-async fn open_after(app: &TestApp, awaited: usize, gate: &Gate) {
+pub(crate) async fn open_after(app: &TestApp, awaited: usize, gate: &Gate) {
     eventually("as many misses", async || (misses(app).await >= awaited).then_some(())).await;
     gate.open();
 }

@@ -9,6 +9,7 @@
 mod admin;
 mod bad_input;
 mod cli;
+mod costs;
 mod embed;
 mod exact;
 mod examples;
@@ -24,6 +25,7 @@ mod keys;
 mod layering;
 mod lifecycle;
 mod listener;
+mod passthrough;
 mod semantic;
 mod store;
 mod storing;

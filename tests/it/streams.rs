@@ -1,5 +1,7 @@
 //! Streams: a miss is passed through as it comes, a hit is replayed as one, and a broken one says so.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use serde_json::{Value, json};
 
 use crate::support::app::{TestApp, chat, with};
@@ -187,4 +189,25 @@ async fn text_is_the_same_streamed_and_whole_whatever_characters_it_has() {
         assert_eq!(response.answer(), odd);
     }
     assert_eq!(app.upstream.calls(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_that_its_vendor_did_not_date_is_dated() {
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let whole = json!({"id": "c", "object": "chat.completion", "model": "parrot", "choices":
+        [{"index": 0, "message": {"role": "assistant", "content": ANSWER}, "finish_reason": "stop"}]});
+    let chunk = json!({"id": "c", "object": "chat.completion.chunk", "model": "parrot", "choices":
+        [{"index": 0, "delta": {"role": "assistant", "content": ANSWER}, "finish_reason": "stop"}]});
+    for reply in [
+        Reply::bytes("application/json", whole.to_string()),
+        Reply::bytes("text/event-stream", format!("data: {chunk}\n\ndata: [DONE]\n\n")),
+    ] {
+        let app = TestApp::exact().await;
+        app.upstream.always(reply);
+        let before = now();
+        let stream = app.stream(CHAT, chat(PROMPT)).await.rest().await;
+        let dates: Vec<_> = values(&stream).iter().map(|value| value["created"].as_u64().unwrap()).collect();
+        assert!(dates.iter().all(|date| *date == dates[0] && (before..=now()).contains(date)), "{dates:?}");
+        assert_eq!(app.chat(chat(PROMPT)).await.json()["created"], dates[0]);
+    }
 }

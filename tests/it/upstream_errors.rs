@@ -154,10 +154,15 @@ async fn a_callers_short_patience_does_not_end_anothers_answer() {
 }
 
 /// A server with a second upstream behind the first, under the model `both`.
-async fn chained(second: &Upstream, timeouts: &str) -> TestApp {
+async fn chained(second: &Upstream, settings: &str) -> TestApp {
+    both_set(second, settings, "").await
+}
+
+/// The same, with settings of the second one, too.
+async fn both_set(second: &Upstream, of_first: &str, of_second: &str) -> TestApp {
     let settings = format!(
-        "cache.mode = \"exact\"\n[[providers]]\n{timeouts}\n[[providers]]\nname = \"spare\"\nkind = \"openai_compatible\"\nbase_url = \"{}\"\napi_key_env = \"FAKE_KEY\"\n\
-         [[routes]]\nmodel = \"both\"\nchain = [\"fake/parrot\", \"spare/macaw\"]",
+        "cache.mode = \"exact\"\n[[providers]]\n{of_first}\n[[providers]]\nname = \"spare\"\nkind = \"openai_compatible\"\nbase_url = \"{}\"\napi_key_env = \"FAKE_KEY\"\n\
+         {of_second}\n[[routes]]\nmodel = \"both\"\nchain = [\"fake/parrot\", \"spare/macaw\"]",
         second.base_url()
     );
     TestApp::with(&settings).await
@@ -192,6 +197,52 @@ async fn the_second_upstream_answers_when_the_first_does_not() {
         assert_eq!(app.chat(with(chat(&prompt), "model", json!("both"))).await.source(), "exact");
         assert_eq!(second.calls(), at + 1);
     }
+}
+
+#[tokio::test]
+async fn what_is_too_long_for_one_model_goes_only_where_more_may_fit() {
+    let long = "This model's maximum context length is 8192 tokens.";
+    let window =
+        |model: &str, tokens: u32| format!("models = [{{name = \"{model}\", context_window = {tokens}}}]");
+    for (first, second_window, is_asked) in [
+        (window("parrot", 8_192), window("macaw", 8_192), false),
+        (window("parrot", 8_192), window("macaw", 4_096), false),
+        (window("parrot", 8_192), window("macaw", 8_193), true),
+        (window("parrot", 8_192), String::new(), true),
+        (String::new(), window("macaw", 1), true),
+    ] {
+        let second = Upstream::start().await;
+        let app = both_set(&second, &first, &second_window).await;
+        app.upstream.always(Reply::error(400, long, None, Some("context_length_exceeded")));
+        let response = ask_both(&app).await;
+        assert_eq!(second.calls(), usize::from(is_asked), "{first} {second_window}");
+        if is_asked {
+            assert_eq!(response.answer(), answer_to(PROMPT));
+        } else {
+            assert_eq!((response.status, response.error("message").as_str()), (400, long));
+            assert_eq!(response.header("x-upstream-attempts"), "fake/parrot;400");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_model_that_is_to_think_first_is_given_more_time_than_others() {
+    let second = Upstream::start().await;
+    let app = chained(&second, "timeouts.first_token_ms = 50").await;
+    let gate = Gate::shut();
+    app.upstream.always(Reply::text("well considered").held(&gate));
+    // Once another request, of a model that need not think, has waited longer than its time, this one has too.
+    let hasty = async {
+        app.upstream.called(1).await;
+        let hasty = ask_both(&app).await;
+        gate.open();
+        hasty
+    };
+    let thinking = with(with(chat(PROMPT), "model", json!("both")), "reasoning_effort", json!("high"));
+    let (thinking, hasty) = tokio::join!(app.chat(thinking), hasty);
+    assert_eq!(hasty.header("x-upstream-attempts"), "fake/parrot;timeout, spare/macaw;200");
+    assert_eq!(thinking.header("x-upstream-attempts"), "fake/parrot;200");
+    assert_eq!(thinking.answer(), "well considered");
 }
 
 #[tokio::test]

@@ -8,6 +8,8 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+import threading
 from pathlib import Path
 
 import install
@@ -15,6 +17,8 @@ from server import KEY, KINDS, MODELS, Server
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+# For all scenarios of one client against one kind of upstream; they take some seconds.
+PATIENCE_SECONDS = 300
 
 # A client, the script that plays its scenarios, and the kinds of upstream it is played against.
 CLIENTS = {
@@ -75,12 +79,19 @@ def play(argv: list[str], server: Server, upstream: Upstream, kind: str, only: s
         "DRILL_ONLY": only,
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    client = subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    for line in client.stdout:
-        yield json.loads(line)
-    complaint = client.stderr.read().strip()
-    if client.wait() != 0:
-        yield {"name": "to the end", "ok": False, "why": (complaint or "no word").splitlines()[-1]}
+    with tempfile.TemporaryFile("w+") as complaints:
+        client = subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, stderr=complaints, text=True)
+        # An SDK waits ten minutes for an answer that does not come.
+        watchdog = threading.Timer(PATIENCE_SECONDS, client.kill)
+        watchdog.start()
+        for line in client.stdout:
+            yield json.loads(line)
+        status = client.wait()
+        watchdog.cancel()
+        if status != 0:
+            complaints.seek(0)
+            last = (complaints.read().strip() or f"it ended with {status} within {PATIENCE_SECONDS} s").splitlines()[-1]
+            yield {"name": "to the end", "ok": False, "why": last}
 
 
 def main() -> int:

@@ -6,10 +6,10 @@
 const USAGE = { prompt_tokens: 11, completion_tokens: 7, total_tokens: 18 };
 
 /** Gemini says STOP when it calls a function; aimock says FUNCTION_CALL, a reason that Gemini does not have. */
-const finishOfCall = (model) => (model.startsWith("gemini") ? "stop" : "tool_calls");
+const finishOfCall = (model) => (vendorOf(model) === "gemini" ? "stop" : "tool_calls");
 
 /** What each vendor says when a filter stopped the answer. aimock passes on a reason that it does not know. */
-const finishOfFilter = (model) => (model.startsWith("claude") ? "refusal" : "content_filter");
+const finishOfFilter = (model) => (vendorOf(model) === "anthropic" ? "refusal" : "content_filter");
 
 const calls = (...toolCalls) => (request) => ({
   toolCalls,
@@ -41,7 +41,7 @@ export function addFixtures(mock) {
     { streamingProfile: { ttft: 300, tps: 20 } },
   );
   mock.on(
-    { userMessage: "who are you", predicate: (request) => systemText(request) === "You are a pirate. Answer briefly." },
+    { userMessage: "who are you", predicate: (request) => systemText(request) === "Youareapirate.Answerbriefly." },
     { content: "Arr.", usage: USAGE },
   );
   mock.on(
@@ -93,24 +93,70 @@ const isSystem = (message) => message.role === "system" || message.role === "dev
 const roles = (request) =>
   request.messages.filter((message) => !isSystem(message)).map((message) => message.role).join(" ");
 
-/** The system texts as one, however many messages, parts or lines they came in. */
-const systemText = (request) =>
-  request.messages.filter(isSystem).map(textOf).join(" ").replace(/\s+/g, " ").trim();
+/** The system texts as one without any space, however many messages, parts or lines they came in. */
+const systemText = (request) => request.messages.filter(isSystem).map(textOf).join("").replace(/\s/g, "");
 
 const textOf = ({ content }) =>
   typeof content === "string" ? content : content.map((part) => part.text).join(" ");
 
+/** What each vendor says of a fault: a status, Anthropic's and Google's word for it or OpenAI's code, and more. */
+const FAULTS = {
+  "be refused as wrong": {
+    says: "that prompt is not to our taste",
+    openai: [400, null],
+    anthropic: [400, "invalid_request_error"],
+    gemini: [400, "INVALID_ARGUMENT"],
+  },
+  "be too long": {
+    says: {
+      openai: "This model's maximum context length is 128000 tokens.",
+      anthropic: "prompt is too long: 300000 tokens > 200000 maximum",
+      gemini: "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).",
+    },
+    openai: [400, "context_length_exceeded"],
+    anthropic: [400, "invalid_request_error"],
+    gemini: [400, "INVALID_ARGUMENT"],
+  },
+  "meet a limit": {
+    says: "slow down",
+    openai: [429, "rate_limit_exceeded"],
+    anthropic: [429, "rate_limit_error"],
+    gemini: [429, "RESOURCE_EXHAUSTED"],
+    retryAfter: 60,
+  },
+  "meet overload": {
+    says: "Overloaded",
+    openai: [503, "server_is_overloaded"],
+    anthropic: [529, "overloaded_error"],
+    gemini: [503, "UNAVAILABLE"],
+  },
+  "meet a bad key": {
+    says: "Incorrect API key provided",
+    openai: [401, "invalid_api_key"],
+    anthropic: [401, "authentication_error"],
+    // A wrong key is a 400 with details at Google, and aimock has no details.
+    gemini: [403, "PERMISSION_DENIED"],
+  },
+  "meet no model": {
+    says: "model: not found",
+    openai: [404, "model_not_found"],
+    anthropic: [404, "not_found_error"],
+    gemini: [404, "NOT_FOUND"],
+  },
+};
+
+const vendorOf = (model) =>
+  model.startsWith("claude") ? "anthropic" : model.startsWith("gemini") ? "gemini" : "openai";
+
 function addFaults(mock) {
-  const fail = (phrase, status, message, type, more = {}) =>
-    mock.on({ userMessage: phrase }, { error: { message, type, ...more.error }, status, ...more.response });
-  fail("be refused as wrong", 400, "that prompt is not to our taste", "invalid_request_error");
-  fail("be too long", 400, "prompt is too long: 300000 tokens > 200000 maximum", "invalid_request_error", {
-    error: { code: "context_length_exceeded" },
-  });
-  fail("meet a limit", 429, "slow down", "rate_limit_error", { response: { retryAfter: 60 } });
-  fail("meet overload", 529, "Overloaded", "overloaded_error");
-  fail("meet a bad key", 401, "Incorrect API key provided", "authentication_error");
-  fail("meet no model", 404, "model: not found", "not_found_error", { error: { code: "model_not_found" } });
+  for (const [phrase, { says, retryAfter, ...vendors }] of Object.entries(FAULTS)) {
+    mock.on({ userMessage: phrase }, ({ model }) => {
+      const vendor = vendorOf(model);
+      const [status, word] = vendors[vendor];
+      const kind = vendor === "openai" ? { type: "invalid_request_error", code: word } : { type: word };
+      return { error: { message: says[vendor] ?? says, ...kind }, status, retryAfter };
+    });
+  }
 
   const words = { content: "This will not come whole. ".repeat(4), usage: USAGE };
   mock.on({ userMessage: "meet a crash" }, words, { chaos: { dropRate: 1 } });

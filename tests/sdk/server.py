@@ -21,10 +21,11 @@ MODELS = {
 
 # One upstream for each fault: what one of them meets must not park or break the next.
 FAULTS = (
-    "refusing narrow limited overloaded keyless missing free crashing babbling rude cutting breaking".split()
+    "refusing narrow limited overloaded keyless missing free crashing babbling rude cutting breaking snapping".split()
 )
 
-# Where each kind has its base URL, below the upstream's own address, and its name in the configuration.
+# The name of each kind in the configuration, and its base URL below the upstream's own address: with the version's path,
+# or for Azure the resource alone, as in AZURE_OPENAI_ENDPOINT. The upstream takes Azure's newer form (`/openai/v1`) as well.
 KINDS = {
     "openai": ("openai", "/v1"),
     "anthropic": ("anthropic", "/v1"),

@@ -1,6 +1,8 @@
 //! Golden pairs: what came over the wire beside this file, and what we made of it in the snapshots.
 
 mod anthropic;
+mod gemini;
+mod responses;
 
 use serde_json::Value;
 

@@ -115,6 +115,17 @@ impl Streamed {
         }
     }
 
+    /// Returns whether the connection ends before the body does.
+    pub async fn breaks_off(mut self) -> bool {
+        loop {
+            match self.response.chunk().await {
+                Ok(Some(_)) => {}
+                Ok(None) => return false,
+                Err(_) => return true,
+            }
+        }
+    }
+
     /// Reads to the end.
     pub async fn rest(mut self) -> Response {
         while let Some(chunk) = self.response.chunk().await.unwrap() {

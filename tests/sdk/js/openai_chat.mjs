@@ -2,31 +2,20 @@
 
 import OpenAI from "openai";
 import { zodResponseFormat } from "openai/helpers/zod";
-import { z } from "zod";
 
+import {
+  ADA, ANSWER_TOKENS, CITY, LOOKS_UP, ODD, Person, PIXEL, PROMPT_TOKENS, RIVERS,
+} from "./answers.mjs";
 import { BASE, check, KEY, KIND, MODEL, NEVER_CACHED, said, same, scenario } from "./twice.mjs";
+import { watching } from "./watching.mjs";
 
 const client = new OpenAI({ baseURL: `${BASE}/v1`, apiKey: KEY });
 const chat = client.chat.completions;
 
 const WEATHER = {
   type: "function",
-  function: {
-    name: "get_weather",
-    description: "Looks up the weather of a city.",
-    parameters: {
-      type: "object",
-      properties: { city: { type: "string" } },
-      required: ["city"],
-      additionalProperties: false,
-    },
-  },
+  function: { name: "get_weather", description: LOOKS_UP, parameters: CITY },
 };
-const PIXEL = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg==";
-const RIVERS = "Rivers carry water from the hills to the sea.";
-const ODD = '世界! 🌊\n\n"quoted" \\ and a tab\t';
-const Person = z.object({ name: z.string(), age: z.number(), tags: z.array(z.string()) });
-const ADA = { name: "Ada", age: 36, tags: ["mathematics"] };
 
 const user = (text) => [{ role: "user", content: text }];
 const textOf = (answer) => answer.choices[0].message.content;
@@ -45,29 +34,22 @@ async function streamed(messages, { model = "drill", ...more } = {}) {
   return [response.headers, chunks];
 }
 
-/** Asks for a stream by the SDK's own helper, which keeps the headers to itself: the client's `fetch` looks at them. */
+/** Asks for a stream by the SDK's own helper, and returns what it makes of it. */
 async function helped(messages, { model = "drill", ...more } = {}) {
-  let headers;
-  const watching = new OpenAI({
-    baseURL: `${BASE}/v1`,
-    apiKey: KEY,
-    fetch: async (...request) => {
-      const response = await fetch(...request);
-      headers = response.headers;
-      return response;
-    },
-  });
-  const stream = watching.chat.completions.stream({ model, messages, ...more });
+  const watch = watching();
+  const watched = new OpenAI({ baseURL: `${BASE}/v1`, apiKey: KEY, fetch: watch.fetch });
+  const stream = watched.chat.completions.stream({ model, messages, ...more });
   const events = new Set();
   for (const name of ["content.delta", "content.done", "tool_calls.function.arguments.delta", "tool_calls.function.arguments.done"]) {
     stream.on(name, () => events.add(name));
   }
   const answer = await stream.finalChatCompletion();
-  return [said(headers, { answer, events: [...events] }), answer];
+  return [said(watch.headers(), { answer, events: [...events] }), answer];
 }
 
 function used({ usage }) {
-  same([usage.prompt_tokens, usage.completion_tokens, usage.total_tokens], [11, 7, 18], "usage");
+  const counts = [usage.prompt_tokens, usage.completion_tokens, usage.total_tokens];
+  same(counts, [PROMPT_TOKENS, ANSWER_TOKENS, PROMPT_TOKENS + ANSWER_TOKENS], "usage");
 }
 
 /** Checks which cities the weather was asked for. */
@@ -153,7 +135,7 @@ expect("chat settings", () => whole(user("See that my settings arrive."), {
 
 expect("chat image", () => whole([{ role: "user", content: [
   { type: "text", text: "Please describe this picture." },
-  { type: "image_url", image_url: { url: PIXEL } },
+  { type: "image_url", image_url: { url: `data:image/png;base64,${PIXEL}` } },
 ] }]), says("A single red pixel."));
 
 const parsed = (answer) => same(answer.choices[0].message.parsed, ADA, "the parsed answer");

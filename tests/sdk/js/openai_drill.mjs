@@ -2,6 +2,7 @@
 
 import "./openai_chat.mjs";
 import "./openai_faults.mjs";
+import "./openai_responses.mjs";
 import { run } from "./twice.mjs";
 
 await run();

@@ -1,8 +1,8 @@
 """Chat Completions through the official `openai` package."""
 
 from openai import OpenAI
-from pydantic import BaseModel
 
+from answers import ADA, ANSWER_TOKENS, CITY, LOOKS_UP, ODD, PIXEL, PROMPT_TOKENS, RIVERS, Person
 from twice import BASE, KEY, KIND, MODEL, NEVER_CACHED, check, said, same, scenario
 
 client = OpenAI(base_url=f"{BASE}/v1", api_key=KEY)
@@ -10,24 +10,8 @@ chat = client.chat.completions
 
 WEATHER = {
     "type": "function",
-    "function": {
-        "name": "get_weather",
-        "description": "Looks up the weather of a city.",
-        "parameters": {
-            "type": "object",
-            "properties": {"city": {"type": "string"}},
-            "required": ["city"],
-            "additionalProperties": False,
-        },
-    },
+    "function": {"name": "get_weather", "description": LOOKS_UP, "parameters": CITY},
 }
-PIXEL = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
-
-
-class Person(BaseModel):
-    name: str
-    age: int
-    tags: list[str]
 
 
 def user(text):
@@ -57,13 +41,14 @@ def text_of(answer):
 
 def used(answer):
     usage = answer.usage
-    same((usage.prompt_tokens, usage.completion_tokens, usage.total_tokens), (11, 7, 18), "usage")
+    counts = (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens)
+    same(counts, (PROMPT_TOKENS, ANSWER_TOKENS, PROMPT_TOKENS + ANSWER_TOKENS), "usage")
 
 
 @scenario("chat")
 def _():
     answer, it = whole(user("Some plain words, please."))
-    same(text_of(it), "Rivers carry water from the hills to the sea.", "the text")
+    same(text_of(it), RIVERS, "the text")
     same(it.choices[0].finish_reason, "stop", "finish_reason")
     if KIND != "azure":
         same(it.model, MODEL, "model")
@@ -78,7 +63,7 @@ def _():
     )
     chunks = list(response.parse())
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
-    same(text, "Rivers carry water from the hills to the sea.", "the text")
+    same(text, RIVERS, "the text")
     same(len({chunk.id for chunk in chunks}), 1, "the number of ids")
     same([bool(chunk.usage) for chunk in chunks], [False] * (len(chunks) - 1) + [True], "which chunks have usage")
     used(chunks[-1])
@@ -102,7 +87,7 @@ def _():
 @scenario("chat stream helper")
 def _():
     answer, it = streamed(user("Help me to some plain words."), stream_options={"include_usage": True})
-    same(text_of(it), "Rivers carry water from the hills to the sea.", "the text")
+    same(text_of(it), RIVERS, "the text")
     used(it)
     return answer
 
@@ -110,14 +95,14 @@ def _():
 @scenario("chat odd characters")
 def _():
     answer, it = whole(user("Give me odd characters."))
-    check("世界! 🌊\n\n\"quoted\" \\ and a tab\t" in text_of(it), f"the text is {text_of(it)!r}")
+    check(ODD in text_of(it), f"the text is {text_of(it)!r}")
     return answer
 
 
 @scenario("chat stream odd characters")
 def _():
     answer, it = streamed(user("Stream me odd characters."))
-    check("世界! 🌊\n\n\"quoted\" \\ and a tab\t" in text_of(it), f"the text is {text_of(it)!r}")
+    check(ODD in text_of(it), f"the text is {text_of(it)!r}")
     return answer
 
 
@@ -170,7 +155,7 @@ def _():
 def _():
     parts = [
         {"type": "text", "text": "Please describe this picture."},
-        {"type": "image_url", "image_url": {"url": PIXEL}},
+        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}},
     ]
     answer, it = whole([{"role": "user", "content": parts}])
     same(text_of(it), "A single red pixel.", "the text")
@@ -183,14 +168,14 @@ def _():
         model="drill", messages=user("Give me a person as JSON."), response_format=Person
     )
     it = response.parse()
-    same(it.choices[0].message.parsed, Person(name="Ada", age=36, tags=["mathematics"]), "the parsed answer")
+    same(it.choices[0].message.parsed, ADA, "the parsed answer")
     return said(response.headers, it)
 
 
 @scenario("chat stream JSON schema")
 def _():
     answer, it = streamed(user("Stream me a person as JSON."), response_format=Person)
-    same(it.choices[0].message.parsed, Person(name="Ada", age=36, tags=["mathematics"]), "the parsed answer")
+    same(it.choices[0].message.parsed, ADA, "the parsed answer")
     return answer
 
 

@@ -1,14 +1,18 @@
 //! Answers of Chat Completions, whole and in chunks.
 
 use axum::body::Bytes;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::super::reply::{Scripted, pieces};
 use super::error;
 
 /// An answer: one message for each choice, and its finish reason.
 #[derive(Clone, Debug)]
-pub struct Words(Vec<(Value, Option<&'static str>)>);
+pub struct Words {
+    messages: Vec<(Value, Option<&'static str>)>,
+    /// What is said of the tokens besides their sums.
+    details: Map<String, Value>,
+}
 
 impl Scripted<Words> {
     /// Says this text and stops.
@@ -29,7 +33,7 @@ impl Scripted<Words> {
 
     /// Says these messages, each with the reason why it ended.
     pub fn messages(messages: Vec<(Value, Option<&'static str>)>) -> Self {
-        Self::words(Words(messages))
+        Self::words(Words { messages, details: Map::new() })
     }
 
     /// Calls a tool.
@@ -44,6 +48,12 @@ impl Scripted<Words> {
     pub fn refusal(words: &str) -> Self {
         let message = json!({"role": "assistant", "content": null, "refusal": words});
         Self::messages(vec![(message, Some("stop"))])
+    }
+
+    /// Says how many of the tokens were of a kind, such as `prompt_tokens_details.cached_tokens`.
+    pub fn detail(mut self, details: &str, count: &str, tokens: u64) -> Self {
+        self.words_mut().details.entry(details).or_insert_with(|| json!({}))[count] = json!(tokens);
+        self
     }
 
     /// Fails with this status and OpenAI's shape of an error.
@@ -77,7 +87,7 @@ impl Scripted<Words> {
 impl Words {
     pub(super) fn whole(&self, model: &str, usage: Option<(u64, u64)>, azure: bool) -> Value {
         let mut whole = head("chat.completion", model);
-        let choices = self.0.iter().enumerate().map(|(index, (message, finish))| {
+        let choices = self.messages.iter().enumerate().map(|(index, (message, finish))| {
             let mut choice =
                 json!({"index": index, "message": message, "finish_reason": finish, "logprobs": null});
             if azure {
@@ -90,7 +100,7 @@ impl Words {
             whole["prompt_filter_results"] = prompt_filter_results();
         }
         if let Some(usage) = usage {
-            whole["usage"] = usage_json(usage);
+            whole["usage"] = self.usage_json(usage);
         }
         whole
     }
@@ -112,7 +122,7 @@ impl Words {
             }
             event(&chunk.to_string())
         };
-        for (index, (message, finish)) in self.0.iter().enumerate() {
+        for (index, (message, finish)) in self.messages.iter().enumerate() {
             first.push(chunk(index, json!({"role": "assistant", "content": ""}), None));
             for field in ["content", "refusal"] {
                 let Some(text) = message[field].as_str() else { continue };
@@ -133,16 +143,22 @@ impl Words {
         if let Some(usage) = usage {
             let mut last = head("chat.completion.chunk", model);
             last["choices"] = json!([]);
-            last["usage"] = usage_json(usage);
+            last["usage"] = self.usage_json(usage);
             second.push(event(&last.to_string()));
         }
         second.push(event("[DONE]"));
         [first, second]
     }
-}
 
-fn usage_json((prompt, completion): (u64, u64)) -> Value {
-    json!({"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion})
+    fn usage_json(&self, (prompt, completion): (u64, u64)) -> Value {
+        let total = prompt + completion;
+        let mut usage =
+            json!({"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": total});
+        for (field, details) in &self.details {
+            usage[field] = details.clone();
+        }
+        usage
+    }
 }
 
 fn head(object: &str, model: &str) -> Value {

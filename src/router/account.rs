@@ -1,0 +1,93 @@
+//! The account of one answer: what it took and what it cost.
+//!
+//! Only the call that answered is in it. What a vendor may have billed for calls that failed, or for an answer that
+//! broke off, nobody tells.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::attempt::Attempt;
+use super::generate::Event;
+use crate::chat::{ChatRequest, ChatResponse, Delta, Usage};
+use crate::cost;
+use crate::telemetry::Tokens;
+
+/// Answers that are counted at a time. A thread that counts takes 3 MB, and long texts some tenths of a second.
+const COUNTS_MAX: usize = 2;
+/// How long the end of an answer waits for its count; nearly always some microseconds, and 0.1 s for the first one.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Counts the tokens of answers whose vendor did not, off the async threads and a few at a time.
+#[derive(Debug)]
+pub(super) struct Counter(Arc<Semaphore>);
+
+impl Default for Counter {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(COUNTS_MAX)))
+    }
+}
+
+impl Counter {
+    /// Returns an estimate, or `None` where there was none in time: an answer is worth more than its count.
+    ///
+    /// Cancel safe; a count that has begun ends by itself.
+    async fn count(&self, request: &Arc<ChatRequest>, answer: &ChatResponse) -> Option<Usage> {
+        let (request, answer) = (Arc::clone(request), answer.clone());
+        let counting = async {
+            let permit = Arc::clone(&self.0).acquire_owned().await.ok()?;
+            let counting = spawn_blocking(move || {
+                let usage = cost::estimated(&request, &answer);
+                drop(permit);
+                usage
+            });
+            counting.await.ok()
+        };
+        timeout(PATIENCE, counting).await.ok().flatten()
+    }
+}
+
+impl Attempt<'_> {
+    /// Settles the account of an answer that this attempt brought: has its tokens counted where the vendor did not,
+    /// handing them on as the last piece, and returns what it cost in USD as far as that is known.
+    pub async fn settle(
+        &self,
+        answer: &mut ChatResponse,
+        sink: &mut (impl FnMut(Event) + Send),
+    ) -> Option<f64> {
+        let Self { router, step, request, .. } = self;
+        if answer.usage.is_none() {
+            answer.usage = router.counter.count(request, answer).await;
+            if let Some(usage) = answer.usage.clone() {
+                sink(Event::Delta(Delta::Usage(usage)));
+            }
+        }
+        let usage = answer.usage.as_ref()?;
+        router.telemetry.tokens(&step.upstream.name, step.model_label(), tokens_of(usage));
+        let cost_usd = cost::cost_of(&step.upstream.tariff, &step.model, usage)?;
+        router.telemetry.spent(cost_usd);
+        Some(cost_usd)
+    }
+}
+
+fn tokens_of(usage: &Usage) -> Tokens {
+    let Usage {
+        prompt_tokens,
+        completion_tokens,
+        cached_tokens,
+        cache_write_tokens,
+        reasoning_tokens,
+        is_estimated: _,
+        unknown: _,
+    } = usage;
+    Tokens {
+        prompt: *prompt_tokens,
+        completion: *completion_tokens,
+        cached: cached_tokens.unwrap_or(0),
+        cache_write: cache_write_tokens.unwrap_or(0),
+        reasoning: reasoning_tokens.unwrap_or(0),
+    }
+}

@@ -1,0 +1,69 @@
+// What goes through unread: the other endpoints behind the one base URL, through the official `openai` package.
+
+import OpenAI, { toFile } from "openai";
+
+import { BASE, check, KEY, said, same, scenario } from "./twice.mjs";
+
+const client = new OpenAI({ baseURL: `${BASE}/v1`, apiKey: KEY });
+
+/** Forwarded each time, and nothing is said of a cache. */
+const PASSED = { sources: [null, null], calls: [1] };
+
+/** Registers a scenario whose answer is looked at and compared. */
+function expect(name, ask, look) {
+  scenario(name, async () => {
+    const { data, response } = await ask().withResponse();
+    look(data);
+    return said(response.headers, data);
+  }, PASSED);
+}
+
+// The package asks for base64 unless told otherwise, and aimock sends floats all the same, which the package takes for bytes.
+expect("embeddings", () => client.embeddings.create({
+  model: "text-embedding-3-small", input: "Please embed this.", encoding_format: "float",
+}), (it) => same(it.data[0].embedding, [0.25, -0.5, 0.125, 1], "the embedding"));
+
+expect("image", () => client.images.generate({ model: "gpt-image-1", prompt: "Draw a red pixel." }), (it) => {
+  same(it.data[0].b64_json, "iVBORw0KGgo=", "the image");
+});
+
+expect("transcription", () => {
+  const file = new File(["ID3"], "said.mp3");
+  return client.audio.transcriptions.create({ model: "whisper-1", file });
+}, (it) => same(it.text, "What was said.", "the text"));
+
+expect("moderation", () => client.moderations.create({
+  model: "omni-moderation-latest", input: "Something harmless.",
+}), (it) => same(it.results[0].flagged, false, "the verdict"));
+
+scenario("speech", async () => {
+  const asked = { model: "gpt-4o-mini-tts", voice: "alloy", input: "Please read this aloud." };
+  const response = await client.audio.speech.create(asked);
+  const sound = [...new Uint8Array(await response.arrayBuffer())];
+  same(sound, [0x49, 0x44, 0x33, 0, 0, 0], "the sound");
+  check(response.headers.get("content-type").startsWith("audio/"), "it is no sound");
+  return said(response.headers, sound);
+}, PASSED);
+
+scenario("files", async () => {
+  const content = Uint8Array.from({ length: 16384 }, (_, at) => at % 256);
+  const { data: file, response } = await client.files
+    .create({ file: await toFile(content, "all.bin"), purpose: "user_data" })
+    .withResponse();
+  same([file.filename, file.bytes], ["all.bin", content.length], "the file");
+  const listed = [];
+  for await (const other of client.files.list()) listed.push(other.id);
+  check(listed.includes(file.id), "the file is not listed");
+  const read = new Uint8Array(await (await client.files.content(file.id)).arrayBuffer());
+  check(read.length === content.length && read.every((byte, at) => byte === content[at]), "the content is another");
+  same((await client.files.delete(file.id)).deleted, true, "whether it was deleted");
+  return said(response.headers, null);
+}, { sources: [null], calls: [4] });
+
+scenario("models", async () => {
+  // This one is Refrain's own: what may be asked for.
+  const names = [];
+  for await (const model of client.models.list()) names.push(model.id);
+  check(names.includes("drill") && names.includes("drill-tools"), `the models are ${names}`);
+  return { source: null, body: null };
+}, { sources: [null], calls: [0] });

@@ -1,0 +1,7 @@
+"""Plays the scenarios of the `anthropic` package."""
+
+import anthropic_faults
+import anthropic_messages
+import twice
+
+twice.main(anthropic_messages, anthropic_faults)

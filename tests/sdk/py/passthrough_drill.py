@@ -1,0 +1,6 @@
+"""Plays what goes through unread."""
+
+import passthrough
+import twice
+
+twice.main(passthrough)
