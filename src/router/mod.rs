@@ -6,8 +6,8 @@
 
 mod account;
 mod attempt;
-mod count;
 mod clock;
+mod count;
 mod forward;
 mod generate;
 mod resolve;

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::failure::{AnswerError, ErrorBody, parse};
+use super::failure::{AnswerError, parse};
 use super::openai_usage::BELIEVABLE_TOKENS;
 use super::sse;
 use crate::chat::{Assembly, ChatResponse, Delta, Dialect, FinishReason, Part, Usage};

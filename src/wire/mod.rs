@@ -5,7 +5,15 @@
 //! server bends its own format.
 
 pub mod anthropic;
+mod anthropic_conversation;
 mod anthropic_count;
+mod anthropic_message;
+mod anthropic_request;
+mod anthropic_response;
+mod anthropic_stream_in;
+mod anthropic_stream_out;
+mod anthropic_tool;
+mod anthropic_usage;
 pub mod controls;
 mod data_url;
 mod failure;

@@ -1,5 +1,6 @@
 //! Golden pairs: what came over the wire beside this file, and what we made of it in the snapshots.
 
+mod anthropic;
 mod gemini;
 mod responses;
 
