@@ -1,11 +1,13 @@
-//! Calls that the cache has no part in.
+//! What the cache has no part in: calls that are passed on, and counts of tokens.
+
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
 use super::{Gateway, GatewayError};
-use crate::router::{Failure, Passing, Times};
+use crate::chat::ChatRequest;
+use crate::router::{Failure, Passing, Times, TokenCount};
 use crate::transport::Incoming;
-use std::sync::Arc;
 
 impl Gateway {
     /// Passes a call on as it came, and returns the provider that answers and its response, body and all as it comes.
@@ -22,5 +24,14 @@ impl Gateway {
             Some(Err(Failure::Upstream(failure))) => Err(GatewayError::Upstream(Arc::new(failure))),
             None => Err(GatewayError::NotForwarded),
         }
+    }
+
+    /// Counts the tokens of a request, as its first upstream of Anthropic does, else by estimate.
+    ///
+    /// # Errors
+    /// For a model that is not known, or when no count came in time.
+    pub async fn count_tokens(&self, request: &Arc<ChatRequest>) -> Result<TokenCount, GatewayError> {
+        let route = self.router.resolve(request.model.as_deref())?;
+        self.router.count(&route, request).await.ok_or(GatewayError::Overloaded)
     }
 }

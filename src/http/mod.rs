@@ -8,6 +8,7 @@ mod auth;
 mod body;
 mod chat_completions;
 mod clock;
+mod count_tokens;
 mod directives;
 mod entries;
 mod error;
@@ -64,6 +65,7 @@ pub fn public(state: Arc<AppState>, keys: &Keys) -> Router {
         .route("/v1/messages", post(messages::messages));
     let others = Router::new()
         .route("/v1/models", get(models::models))
+        .route("/v1/messages/count_tokens", post(count_tokens::count_tokens))
         .route("/v1/feedback", post(feedback::public_feedback))
         .route("/v1/{*rest}", any(passthrough::forward))
         .route_layer(from_fn(record::log));

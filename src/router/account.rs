@@ -37,12 +37,22 @@ impl Counter {
     /// Cancel safe; a count that has begun ends by itself.
     async fn count(&self, request: &Arc<ChatRequest>, answer: &ChatResponse) -> Option<Usage> {
         let (request, answer) = (Arc::clone(request), answer.clone());
+        self.run(move || cost::estimated(&request, &answer)).await
+    }
+
+    /// Returns an estimate of a request alone, or `None` where there was none in time.
+    pub(super) async fn prompt(&self, request: &Arc<ChatRequest>) -> Option<u64> {
+        let request = Arc::clone(request);
+        self.run(move || cost::prompt_tokens(&request)).await
+    }
+
+    async fn run<T: Send + 'static>(&self, count: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         let counting = async {
             let permit = Arc::clone(&self.0).acquire_owned().await.ok()?;
             let counting = spawn_blocking(move || {
-                let usage = cost::estimated(&request, &answer);
+                let counted = count();
                 drop(permit);
-                usage
+                counted
             });
             counting.await.ok()
         };

@@ -38,12 +38,22 @@ impl Router {
             let counted = counted.unwrap_or_else(|_| Err(ProviderError::timeout("count")));
             let outcome = counted.as_ref().map_or_else(|error| error.kind.name(), |_| "ok");
             let upstream = &step.upstream.name;
-            self.telemetry.upstream_called(upstream, step.model_label(), outcome, began.elapsed().as_secs_f64());
+            self.telemetry.upstream_called(
+                upstream,
+                step.model_label(),
+                outcome,
+                began.elapsed().as_secs_f64(),
+            );
             match counted {
                 Ok(tokens) => return Some(TokenCount { tokens, is_estimated: false }),
                 Err(error) => {
                     let (kind, status) = (error.kind.name(), error.status);
-                    tracing::warn!(upstream, kind, status, "an upstream did not count; the count is estimated");
+                    tracing::warn!(
+                        upstream,
+                        kind,
+                        status,
+                        "an upstream did not count; the count is estimated"
+                    );
                 }
             }
         }

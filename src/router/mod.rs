@@ -7,6 +7,7 @@
 mod account;
 mod attempt;
 mod clock;
+mod count;
 mod forward;
 mod generate;
 mod resolve;
@@ -19,6 +20,7 @@ use crate::config::{CacheConfig, Config};
 use crate::telemetry::Telemetry;
 use crate::transport::Transport;
 
+pub use count::TokenCount;
 pub use forward::Passing;
 pub use generate::{ChainFailure, Event, Failure, Generation, Opened, Times};
 pub use resolve::{Route, Step, UnknownModel};

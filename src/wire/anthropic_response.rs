@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::ErrorShape;
 use super::anthropic_message::{OutBlock, input_of, plain_call, signature_of, text_part};
 use super::anthropic_usage::{OutUsage, read_usage};
-use super::failure::{AnswerError, ErrorBody, parse};
+use super::failure::{AnswerError, parse};
 use super::openai_response::WRITES;
 use crate::chat::{ChatResponse, Choice, Dialect, FinishReason, Part, Reasoning, ToolCall};
 
@@ -74,7 +74,7 @@ impl Head {
             match (field.as_str(), value) {
                 (_, Value::Null) => {}
                 ("error", error) => {
-                    return Err(AnswerError::Error(ErrorBody::read(&error).unwrap_or_default()));
+                    return Err(AnswerError::said(&error));
                 }
                 ("id", Value::String(id)) => head.id = id,
                 ("model", Value::String(model)) => head.model = model,

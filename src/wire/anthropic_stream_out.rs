@@ -161,7 +161,7 @@ impl EventEncoder {
             self.begin_block(&OutBlock::text(""), out);
             self.open = if is_refusal { Open::Refusal } else { Open::Text };
         }
-        self.piece(OutDelta::TextDelta { text }, out);
+        self.piece(OutDelta::Text { text }, out);
     }
 
     /// Names a source of the text, in the form that only this dialect knows.
@@ -174,7 +174,7 @@ impl EventEncoder {
             self.begin_block(&OutBlock::text(""), out);
             self.open = Open::Text;
         }
-        self.piece(OutDelta::CitationsDelta { citation }, out);
+        self.piece(OutDelta::Citation { citation }, out);
     }
 
     fn think(&mut self, thinking: &str, seal: &str, out: &mut Vec<u8>) {
@@ -187,7 +187,7 @@ impl EventEncoder {
             self.open = Open::Thinking { signature: String::new() };
         }
         if !thinking.is_empty() {
-            self.piece(OutDelta::ThinkingDelta { thinking }, out);
+            self.piece(OutDelta::Thinking { thinking }, out);
         }
         if let Open::Thinking { signature } = &mut self.open {
             signature.push_str(seal);
@@ -248,7 +248,7 @@ impl EventEncoder {
             call.has_begun = true;
         }
         if call.has_begun && !call.arguments.is_empty() {
-            self.piece(OutDelta::InputJsonDelta { partial_json: &call.arguments }, out);
+            self.piece(OutDelta::Input { partial_json: &call.arguments }, out);
             call.arguments.clear();
         }
         self.open = Open::Call(call);
@@ -263,7 +263,7 @@ impl EventEncoder {
                 Open::Text | Open::Refusal => {}
                 Open::Thinking { signature } => {
                     if !signature.is_empty() {
-                        self.piece(OutDelta::SignatureDelta { signature: &signature }, out);
+                        self.piece(OutDelta::Signature { signature: &signature }, out);
                     }
                 }
                 Open::Call(call) => self.ended.push(call.index),
@@ -369,13 +369,18 @@ impl Event<'_> {
 }
 
 #[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type")]
 enum OutDelta<'a> {
-    TextDelta { text: &'a str },
-    CitationsDelta { citation: &'a Value },
-    ThinkingDelta { thinking: &'a str },
-    SignatureDelta { signature: &'a str },
-    InputJsonDelta { partial_json: &'a str },
+    #[serde(rename = "text_delta")]
+    Text { text: &'a str },
+    #[serde(rename = "citations_delta")]
+    Citation { citation: &'a Value },
+    #[serde(rename = "thinking_delta")]
+    Thinking { thinking: &'a str },
+    #[serde(rename = "signature_delta")]
+    Signature { signature: &'a str },
+    #[serde(rename = "input_json_delta")]
+    Input { partial_json: &'a str },
 }
 
 #[derive(Serialize)]

@@ -28,7 +28,7 @@ pub(super) fn read_usage(mut fields: Map<String, Value>) -> Option<Usage> {
     let reasoning_tokens = details.and_then(|details| take_count(details, THINKING));
     let is_estimated = fields.remove(ESTIMATED).is_some_and(|mark| mark == true);
     let is_empty = |value: &Value| value.as_object().is_some_and(Map::is_empty);
-    fields.retain(|field, value| !value.is_null() && !(field == OUTPUT_DETAILS && is_empty(value)));
+    fields.retain(|field, value| !(value.is_null() || field == OUTPUT_DETAILS && is_empty(value)));
     Some(Usage {
         prompt_tokens,
         completion_tokens,

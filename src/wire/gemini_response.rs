@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::failure::{AnswerError, ErrorBody, parse};
+use super::failure::{AnswerError, parse};
 use super::openai_usage::BELIEVABLE_TOKENS;
 use super::sse;
 use crate::chat::{Assembly, ChatResponse, Delta, Dialect, FinishReason, Part, Usage};
@@ -80,7 +80,7 @@ impl ChunkDecoder {
         deltas: &mut Vec<Delta>,
     ) -> Result<(), AnswerError> {
         if fields.get("error").is_some_and(|error| !error.is_null()) {
-            return Err(AnswerError::Error(ErrorBody::read(&Value::Object(fields)).unwrap_or_default()));
+            return Err(AnswerError::said(&Value::Object(fields)));
         }
         let candidates = take_list(&mut fields, "candidates");
         if candidates.is_empty()

@@ -6,6 +6,7 @@
 
 pub mod anthropic;
 mod anthropic_conversation;
+mod anthropic_count;
 mod anthropic_message;
 mod anthropic_request;
 mod anthropic_response;
