@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::anthropic::encode_request;
+use super::anthropic_request::encode_request;
 use super::failure::parse;
 use super::openai_response::WRITES;
 use super::{AnswerError, Inexpressible};

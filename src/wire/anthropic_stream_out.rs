@@ -174,7 +174,7 @@ impl EventEncoder {
             self.begin_block(&OutBlock::text(""), out);
             self.open = Open::Text;
         }
-        self.piece(OutDelta::Citation { citation }, out);
+        self.piece(OutDelta::Citations { citation }, out);
     }
 
     fn think(&mut self, thinking: &str, seal: &str, out: &mut Vec<u8>) {
@@ -248,7 +248,7 @@ impl EventEncoder {
             call.has_begun = true;
         }
         if call.has_begun && !call.arguments.is_empty() {
-            self.piece(OutDelta::Input { partial_json: &call.arguments }, out);
+            self.piece(OutDelta::InputJson { partial_json: &call.arguments }, out);
             call.arguments.clear();
         }
         self.open = Open::Call(call);
@@ -374,13 +374,13 @@ enum OutDelta<'a> {
     #[serde(rename = "text_delta")]
     Text { text: &'a str },
     #[serde(rename = "citations_delta")]
-    Citation { citation: &'a Value },
+    Citations { citation: &'a Value },
     #[serde(rename = "thinking_delta")]
     Thinking { thinking: &'a str },
     #[serde(rename = "signature_delta")]
     Signature { signature: &'a str },
     #[serde(rename = "input_json_delta")]
-    Input { partial_json: &'a str },
+    InputJson { partial_json: &'a str },
 }
 
 #[derive(Serialize)]
