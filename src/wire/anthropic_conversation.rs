@@ -122,10 +122,16 @@ impl<'a> OutConversation<'a> {
         }
     }
 
+    /// Returns whether a text says nothing. Anthropic refuses texts of white space too, which other vendors' models put
+    /// before their calls.
+    fn is_blank(&self, text: &str) -> bool {
+        if self.is_own { text.is_empty() } else { text.trim().is_empty() }
+    }
+
     /// Returns a part as a block; `None` where there is nothing to say, `Err` with the reason where it cannot be said.
     fn block(&self, role: Role, part: &'a Part) -> Result<Option<OutBlock<'a>>, &'static str> {
         Ok(match part {
-            Part::Text(text) | Part::Cited { text, .. } | Part::Refusal(text) if text.is_empty() => None,
+            Part::Text(text) | Part::Cited { text, .. } | Part::Refusal(text) if self.is_blank(text) => None,
             Part::Cited { text, citations } if self.is_own => Some(OutBlock::Text { text, citations }),
             Part::Text(text) | Part::Cited { text, .. } | Part::Refusal(text) => Some(OutBlock::text(text)),
             Part::Image(image) => match role {

@@ -198,13 +198,13 @@ fn format_json(format: &OutputFormat) -> Result<Option<Value>, Inexpressible> {
 /// Refuses what shapes an answer and has no field here: an answer without it would be another one.
 fn refuse_unspeakable(request: &ChatRequest) -> Result<(), Inexpressible> {
     let Sampling {
-        temperature: _,
+        temperature,
         top_p: _,
         top_k: _,
         presence_penalty,
         frequency_penalty,
         seed,
-        stop: _,
+        stop,
         n: _,
         logit_bias,
         logprobs,
@@ -212,7 +212,13 @@ fn refuse_unspeakable(request: &ChatRequest) -> Result<(), Inexpressible> {
         verbosity,
     } = &request.sampling;
     let is_penalty = |penalty: &Option<f64>| penalty.is_some_and(|penalty| penalty != 0.0);
+    // A caller of this dialect knows its bounds, and is told them by Anthropic itself.
+    let is_own = request.dialect == Dialect::Anthropic;
+    let is_hot = !is_own && temperature.is_some_and(|temperature| temperature > 1.0);
+    let is_blank = !is_own && stop.iter().any(|text| text.trim().is_empty());
     let unspeakable = [
+        ("temperature", is_hot, "it takes 1 at most"),
+        ("stop", is_blank, "it does not stop at white space"),
         ("presence_penalty", is_penalty(presence_penalty), "leave it out or at 0"),
         ("frequency_penalty", is_penalty(frequency_penalty), "leave it out or at 0"),
         ("seed", seed.is_some(), "leave it out"),
@@ -569,7 +575,7 @@ mod tests {
                     {"type": "text", "text": "here"},
                     {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}},
                 ]},
-                {"role": "assistant", "content": "", "reasoning_content": "hm", "tool_calls": [
+                {"role": "assistant", "content": "\n", "reasoning_content": "hm", "tool_calls": [
                     {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{\"x\":  1}"}},
                     {"id": "c2", "type": "function", "function": {"name": "g", "arguments": ""}},
                 ]},
@@ -698,6 +704,8 @@ mod tests {
     #[test]
     fn what_this_dialect_has_no_words_for_is_refused_and_named() {
         for (field, value, named) in [
+            ("temperature", json!(1.5), "temperature"),
+            ("stop", json!(["END", "\n"]), "stop"),
             ("presence_penalty", json!(0.5), "presence_penalty"),
             ("frequency_penalty", json!(-1), "frequency_penalty"),
             ("seed", json!(1), "seed"),

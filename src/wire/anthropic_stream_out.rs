@@ -474,7 +474,7 @@ mod tests {
             prop_assert_eq!(assembled(&stream), decode_response(&encode_response(&answer)).unwrap());
         }
 
-        /// Whatever comes, in whatever order, the events are in theirs, and nothing of a call is lost before its end.
+        /// Whatever comes in whatever order, the events keep to theirs.
         #[test]
         fn pieces_in_any_order_are_blocks_in_order(
             pieces in prop::collection::vec((0..3_u32, prop_oneof!["\\{\"[ab]\":", "\"[ab]\"", "\\}"]), 0..12),
