@@ -155,6 +155,7 @@ impl Words<'_> {
                 "does not support",
                 "extra inputs are not permitted",
                 "is deprecated for this model",
+                "cannot both be specified for this model",
             ])
     }
 }
@@ -219,6 +220,8 @@ mod tests {
             (400, "", "gpt-9 is not a valid model ID", ModelMissing),
             (400, "", "temperature: Extra inputs are not permitted", Capability),
             (400, "", "`temperature` is deprecated for this model.", Capability),
+            (400, "", "`temperature` and `top_p` cannot both be specified for this model.", Capability),
+            (400, "", "role 'system' is not supported on this model", Capability),
             (401, "", "", BadKey),
             (402, "", "", QuotaGone),
             (403, "", "", BadKey),

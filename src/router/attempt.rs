@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
 
 use super::clock::unix_seconds;
 use super::generate::{Event, Opened, Times};
@@ -169,7 +170,7 @@ impl<S: FnMut(Event) + Send> Progress<'_, S> {
         let read = timeout_at(self.whole_deadline(), body.whole());
         let bytes = read.await.map_err(|_| ProviderError::timeout("answer"))??;
         let mut answer = self.attempt.step.upstream.provider.format().decode(&bytes).map_err(refused)?;
-        date(&mut answer.created);
+        complete(&mut answer.id, &mut answer.created, &mut answer.model, &self.attempt.step.model);
         for delta in answer.deltas() {
             self.hand_on(delta, &answer.model);
         }
@@ -193,9 +194,9 @@ impl<S: FnMut(Event) + Send> Progress<'_, S> {
         loop {
             let more = incoming.next(&mut deltas, self.attempt).await;
             for mut delta in deltas.drain(..) {
-                if let Delta::Start { model: named, created, .. } = &mut delta {
+                if let Delta::Start { id, created, model: named, .. } = &mut delta {
+                    complete(id, created, named, &step.model);
                     model.clone_from(named);
-                    date(created);
                 }
                 assembly.push(&delta);
                 if self.opened || says_something(&delta) {
@@ -281,10 +282,17 @@ impl Stream {
     }
 }
 
-/// Dates an answer whose vendor did not.
-fn date(created: &mut i64) {
+/// Gives an answer the name, date and model that its vendor left out: SDKs count on each of them, and OpenAI's for Node
+/// takes a piece without an id for none.
+fn complete(id: &mut String, created: &mut i64, model: &mut String, asked_for: &str) {
+    if id.is_empty() {
+        *id = format!("gen-{}", Uuid::new_v4().simple());
+    }
     if *created == 0 {
         *created = unix_seconds();
+    }
+    if model.is_empty() {
+        asked_for.clone_into(model);
     }
 }
 

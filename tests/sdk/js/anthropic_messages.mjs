@@ -6,7 +6,7 @@ import { zodOutputFormat } from "@anthropic-ai/sdk/helpers/zod";
 import {
   ADA, ANSWER_TOKENS, CITY, LOOKS_UP, ODD, Person, PIXEL, PROMPT_TOKENS, RIVERS,
 } from "./answers.mjs";
-import { BASE, check, KEY, KIND, MODEL, NEVER_CACHED, outline, said, same, scenario } from "./twice.mjs";
+import { BASE, check, KEY, MODEL, NEVER_CACHED, outline, said, same, scenario, VENDOR } from "./twice.mjs";
 import { watching } from "./watching.mjs";
 
 const client = new Anthropic({ baseURL: BASE, apiKey: KEY });
@@ -61,7 +61,7 @@ const never = { sources: NEVER_CACHED };
 
 expect("messages", () => whole(user("A message of plain words.")), (it) => {
   same([textOf(it), it.stop_reason, it.role, it.type], [RIVERS, "end_turn", "assistant", "message"], "the answer");
-  if (KIND !== "azure") same(it.model, MODEL, "model");
+  if (VENDOR !== "azure") same(it.model, MODEL, "model");
   used(it);
 });
 
@@ -154,7 +154,7 @@ expect("messages tool result", () => whole([
 /** Checks what may be seen of the thinking: what the same vendor signed. */
 function thought(answer) {
   says("It is 42.")(answer);
-  if (KIND !== "anthropic") return;
+  if (VENDOR !== "anthropic") return;
   const { type, thinking, signature } = answer.content[0];
   same([type, thinking, signature], ["thinking", "Six times seven.", "c2lnbmVk"], "the thought");
 }
@@ -162,7 +162,7 @@ expect("messages thinking", () => whole(user("A message, but think about it."), 
 expect("messages stream thinking", () => streamed(user("Stream a message, but think about it."), THINKING), thought);
 expect("messages hidden thinking", () => whole(user("A message, but think in secret."), THINKING), (it) => {
   says("It is 42.")(it);
-  if (KIND === "anthropic") same([it.content[0].type, it.content[0].data], ["redacted_thinking", "b3BhcXVl"], "the thought");
+  if (VENDOR === "anthropic") same([it.content[0].type, it.content[0].data], ["redacted_thinking", "b3BhcXVl"], "the thought");
 });
 expect(
   "messages stream hidden thinking",
@@ -191,6 +191,6 @@ scenario("messages count tokens", async () => {
   const { data, response } = await messages.countTokens(asked).withResponse();
   const counted = data.input_tokens;
   // The upstream says 17 whatever it is asked; where nobody counts, it is an estimate.
-  check(KIND === "anthropic" ? counted === 17 : counted > 0 && counted < 200, `it counted ${counted}`);
+  check(VENDOR === "anthropic" ? counted === 17 : counted > 0 && counted < 200, `it counted ${counted}`);
   return said(response.headers, counted);
 }, { sources: [null, null], calls: [0, 1] });

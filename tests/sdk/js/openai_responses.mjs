@@ -6,7 +6,7 @@ import { zodTextFormat } from "openai/helpers/zod";
 import {
   ADA, ANSWER_TOKENS, CITY, LOOKS_UP, ODD, Person, PIXEL, PROMPT_TOKENS, RIVERS,
 } from "./answers.mjs";
-import { BASE, check, KEY, KIND, MODEL, NEVER_CACHED, outline, said, same, scenario } from "./twice.mjs";
+import { BASE, check, KEY, MODEL, NEVER_CACHED, outline, said, same, scenario, VENDOR } from "./twice.mjs";
 import { watching } from "./watching.mjs";
 
 const client = new OpenAI({ baseURL: `${BASE}/v1`, apiKey: KEY });
@@ -90,7 +90,7 @@ const never = { sources: NEVER_CACHED };
 
 expect("responses", () => whole("Respond in plain words."), (it) => {
   same([it.output_text, it.status, it.error, it.object], [RIVERS, "completed", null, "response"], "the answer");
-  if (KIND !== "azure") same(it.model, MODEL, "model");
+  if (VENDOR !== "azure") same(it.model, MODEL, "model");
   used(it);
 });
 expect("responses stream", () => streamed("Stream a response of plain words."), (it, types) => {

@@ -2,12 +2,12 @@
 
 import OpenAI, { toFile } from "openai";
 
-import { BASE, check, KEY, said, same, scenario } from "./twice.mjs";
+import { BASE, check, KEY, NEVER_CACHED, said, same, scenario } from "./twice.mjs";
 
 const client = new OpenAI({ baseURL: `${BASE}/v1`, apiKey: KEY });
 
-/** Forwarded each time, and nothing is said of a cache. */
-const PASSED = { sources: [null, null], calls: [1] };
+/** Forwarded each time. */
+const PASSED = { sources: NEVER_CACHED, calls: [1] };
 
 /** Registers a scenario whose answer is looked at and compared. */
 function expect(name, ask, look) {
@@ -58,7 +58,7 @@ scenario("files", async () => {
   check(read.length === content.length && read.every((byte, at) => byte === content[at]), "the content is another");
   same((await client.files.delete(file.id)).deleted, true, "whether it was deleted");
   return said(response.headers, null);
-}, { sources: [null], calls: [4] });
+}, { sources: ["upstream"], calls: [4] });
 
 scenario("models", async () => {
   // This one is Refrain's own: what may be asked for.

@@ -3,7 +3,7 @@
 from anthropic import Anthropic, DefaultHttpxClient
 
 from answers import ADA, ANSWER_TOKENS, CITY, LOOKS_UP, ODD, PIXEL, PROMPT_TOKENS, RIVERS, Person
-from twice import BASE, KEY, KIND, MODEL, NEVER_CACHED, check, outline, said, same, scenario
+from twice import BASE, KEY, MODEL, NEVER_CACHED, VENDOR, check, outline, said, same, scenario
 
 client = Anthropic(base_url=BASE, api_key=KEY)
 messages = client.messages
@@ -64,7 +64,7 @@ def called(answer, *cities):
 def _():
     answer, it = whole(user("A message of plain words."))
     same((text_of(it), it.stop_reason, it.role, it.type), (RIVERS, "end_turn", "assistant", "message"), "the answer")
-    if KIND != "azure":
+    if VENDOR != "azure":
         same(it.model, MODEL, "model")
     used(it)
     return answer
@@ -243,7 +243,7 @@ def _():
 def thought(answer):
     """Checks what may be seen of the thinking: what the same vendor signed."""
     same(text_of(answer), "It is 42.", "the text")
-    if KIND == "anthropic":
+    if VENDOR == "anthropic":
         first = answer.content[0]
         same((first.type, first.thinking, first.signature), ("thinking", "Six times seven.", "c2lnbmVk"), "the thought")
 
@@ -266,7 +266,7 @@ def _():
 def _():
     answer, it = whole(user("A message, but think in secret."), thinking=THINKING)
     same(text_of(it), "It is 42.", "the text")
-    if KIND == "anthropic":
+    if VENDOR == "anthropic":
         same((it.content[0].type, it.content[0].data), ("redacted_thinking", "b3BhcXVl"), "the thought")
     return answer
 
@@ -308,5 +308,5 @@ def _():
     )
     counted = response.parse().input_tokens
     # The upstream says 17 whatever it is asked; where nobody counts, it is an estimate.
-    check(counted == 17 if KIND == "anthropic" else 0 < counted < 200, f"it counted {counted}")
+    check(counted == 17 if VENDOR == "anthropic" else 0 < counted < 200, f"it counted {counted}")
     return said(response.headers, counted)

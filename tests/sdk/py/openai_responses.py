@@ -4,7 +4,7 @@ import openai
 from openai import OpenAI
 
 from answers import ADA, ANSWER_TOKENS, CITY, LOOKS_UP, ODD, PIXEL, PROMPT_TOKENS, RIVERS, Person
-from twice import BASE, KEY, KIND, MODEL, NEVER_CACHED, check, outline, said, same, scenario
+from twice import BASE, KEY, MODEL, NEVER_CACHED, VENDOR, check, outline, said, same, scenario
 
 client = OpenAI(base_url=f"{BASE}/v1", api_key=KEY)
 responses = client.responses
@@ -79,7 +79,7 @@ def called(answer, *cities):
 def _():
     answer, it = whole("Respond in plain words.")
     same((it.output_text, it.status, it.error, it.object), (RIVERS, "completed", None, "response"), "the answer")
-    if KIND != "azure":
+    if VENDOR != "azure":
         same(it.model, MODEL, "model")
     used(it)
     return answer

@@ -2,13 +2,12 @@
 
 from openai import OpenAI
 
-from twice import BASE, KEY, Said, check, lasting, same, scenario
+from twice import BASE, KEY, NEVER_CACHED, Said, check, lasting, same, scenario
 
 client = OpenAI(base_url=f"{BASE}/v1", api_key=KEY)
 
-# Forwarded each time, and nothing is said of a cache.
-UNREAD = (None, None)
-PASSED = {"sources": UNREAD, "calls": (1,)}
+# Forwarded each time.
+PASSED = {"sources": NEVER_CACHED, "calls": (1,)}
 
 
 def told(response, body=None):
@@ -63,7 +62,7 @@ def _():
     return told(response)
 
 
-@scenario("files", sources=(None,), calls=(4,))
+@scenario("files", sources=("upstream",), calls=(4,))
 def _():
     content = bytes(range(256)) * 64
     response = client.files.with_raw_response.create(file=("all.bin", content), purpose="user_data")
