@@ -104,6 +104,11 @@ impl Cast {
 
     /// Starts a server with these settings put over the usual ones.
     pub async fn with(settings: &str) -> Self {
+        Self::with_first(settings, "").await
+    }
+
+    /// Starts a server with these settings, and those of its first upstream, put over the usual ones.
+    pub async fn with_first(settings: &str, first: &str) -> Self {
         let classic = Upstream::azure(Door::AzureDeployment("owl")).await;
         let newer = Upstream::azure(Door::AzureV1).await;
         let claude = anthropic::Upstream::start().await;
@@ -117,6 +122,8 @@ impl Cast {
         let settings = [
             settings,
             "\n[[providers]]\n",
+            first,
+            "\n",
             &provider("classic", "azure_openai", &classic_url),
             &provider("newer", "azure_openai", newer.base_url()),
             &provider("claude", "anthropic", claude.base_url()),

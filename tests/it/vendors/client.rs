@@ -162,7 +162,7 @@ impl Client {
     pub fn broken(self, response: &Response) -> (String, [String; 3]) {
         assert_eq!(response.status, 200, "{self:?}: {}", response.text());
         let text = response.text();
-        let ends = ["[DONE]", "message_stop", "response.completed", "response.incomplete", "summary"];
+        let ends = ["[DONE]", "message_stop", "response.completed", "response.incomplete", "{\"summary\""];
         for end in ends {
             assert!(!text.contains(end), "{self:?}: {text}");
         }

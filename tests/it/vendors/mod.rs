@@ -5,5 +5,7 @@ mod cast;
 mod client;
 mod crossing;
 mod events;
+mod failing;
 mod inexpressible;
 mod requests;
+mod streaming;
