@@ -121,6 +121,7 @@ impl KeyRules {
             limit: _, // `Entry::serves_limit` decides: an answer that fits is right under any limit.
             dialect,
             betas,
+            cache_marks: _, // What a call costs, never what is said.
             unknown,
             carried: _,  // Who pays, who watches, how it is delivered: never what is said.
             end_user: _, // Part of the owner where the scope says so.

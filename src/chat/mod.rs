@@ -22,8 +22,8 @@ pub use key::{CANONICAL_VERSION, Key, KeyRules, NoUser, OwnerNames};
 pub use part::{Image, ImageSource, Part, Reasoning, ToolCall};
 pub use provenance::{Attempt, CacheStatus, Source, Tier, Timing};
 pub use request::{
-    ChatRequest, Dialect, JsonSchema, LimitSpelling, Message, OutputFormat, OutputLimit, Role, Sampling,
-    Tool, ToolChoice,
+    CacheMark, ChatRequest, Dialect, JsonSchema, LimitSpelling, MarkedPlace, Message, OutputFormat,
+    OutputLimit, Role, Sampling, Tool, ToolChoice,
 };
 pub use usd::Usd;
 

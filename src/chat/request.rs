@@ -31,6 +31,9 @@ pub struct ChatRequest {
     /// Anthropic's beta features that the caller switched on, sorted: they shape the answer, and no other vendor has
     /// them.
     pub betas: Vec<String>,
+    /// What the caller wants kept in the vendor's prompt cache. It changes what a call costs and never what it answers:
+    /// forwarded within the dialect, not keyed.
+    pub cache_marks: Vec<CacheMark>,
     /// Fields we do not know, or that only one vendor has, kept whole. They may shape the answer, so they are part of
     /// the key.
     pub unknown: Map<String, Value>,
@@ -54,6 +57,7 @@ impl ChatRequest {
             limit: None,
             dialect: Dialect::Native,
             betas: Vec::new(),
+            cache_marks: Vec::new(),
             unknown: Map::new(),
             carried: Map::new(),
             end_user: None,
@@ -90,6 +94,11 @@ impl ChatRequest {
             || self.tools.iter().any(|tool| matches!(tool, Tool::Other(_)))
             || matches!(self.tool_choice, Some(ToolChoice::Other(_)))
             || matches!(self.output_format, OutputFormat::Other(_))
+    }
+
+    /// Returns the mark that stands at a place.
+    pub fn cache_mark(&self, place: MarkedPlace) -> Option<&Value> {
+        self.cache_marks.iter().find(|mark| mark.place == place).map(|mark| &mark.mark)
     }
 
     /// Returns how many answers are asked for.
@@ -130,6 +139,26 @@ impl Dialect {
             Self::Anthropic => "anthropic",
         }
     }
+}
+
+/// A mark up to which the vendor is to keep the prompt in its cache (`cache_control`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct CacheMark {
+    pub place: MarkedPlace,
+    /// The mark as the dialect wrote it.
+    pub mark: Value,
+}
+
+/// What a mark stands at, by its place in the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MarkedPlace {
+    Tool(usize),
+    /// A message as a whole, such as the result of a tool.
+    Message(usize),
+    Part {
+        message: usize,
+        part: usize,
+    },
 }
 
 /// One message of the conversation.

@@ -256,6 +256,7 @@ mod tests {
                 limit,
                 dialect,
                 betas,
+                cache_marks: Vec::new(),
                 unknown,
                 carried,
                 end_user,

@@ -51,6 +51,7 @@ impl RequestRecord {
             limit,
             dialect,
             betas,
+            cache_marks: _, // They were for that one call.
             unknown,
             carried,
             end_user,
@@ -85,6 +86,7 @@ impl RequestRecord {
             limit: self.limit.map(LimitRecord::into_limit),
             dialect: self.dialect.into_dialect(),
             betas: self.betas,
+            cache_marks: Vec::new(),
             unknown: self.unknown,
             carried: self.carried,
             end_user: self.end_user,

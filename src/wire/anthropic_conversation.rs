@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::Inexpressible;
 use super::anthropic_message::{OutBlock, OutContent, input_of};
-use crate::chat::{ChatRequest, Dialect, Message, Part, Reasoning, Role, ToolCall};
+use crate::chat::{ChatRequest, Dialect, MarkedPlace, Message, Part, Reasoning, Role, ToolCall};
 
 /// A turn on its way to an upstream.
 #[derive(Debug, Serialize)]
@@ -41,7 +41,7 @@ impl<'a> OutConversation<'a> {
     pub(super) fn of(request: &'a ChatRequest) -> Result<Self, Inexpressible> {
         let mut conversation = Self { is_own: request.dialect == Dialect::Anthropic, ..Self::default() };
         for (at, message) in request.messages.iter().enumerate() {
-            conversation.push(at, message)?;
+            conversation.push(request, at, message)?;
         }
         if conversation.turns.is_empty() {
             let reason =
@@ -51,7 +51,13 @@ impl<'a> OutConversation<'a> {
         Ok(conversation)
     }
 
-    fn push(&mut self, at: usize, message: &'a Message) -> Result<(), Inexpressible> {
+    fn push(
+        &mut self,
+        request: &'a ChatRequest,
+        at: usize,
+        message: &'a Message,
+    ) -> Result<(), Inexpressible> {
+        let mark = |place| request.cache_mark(place).filter(|_| request.dialect == Dialect::Anthropic);
         let Message { role, content, name, tool_call_id, is_error, unknown } = message;
         if name.is_some() {
             let reason = "cannot be told to Anthropic; write who speaks into the text";
@@ -67,7 +73,8 @@ impl<'a> OutConversation<'a> {
                 };
                 Inexpressible::new(field, reason)
             })?;
-            blocks.extend(block);
+            let place = MarkedPlace::Part { message: at, part: part_at };
+            blocks.extend(block.map(|block| block.marked(mark(place))));
         }
         match role {
             Role::System | Role::Developer if self.goes_first(unknown) => self.system.0.extend(blocks),
@@ -80,6 +87,7 @@ impl<'a> OutConversation<'a> {
                     tool_use_id: id,
                     content: OutContent(blocks),
                     is_error: *is_error,
+                    cache_control: mark(MarkedPlace::Message(at)),
                     unknown,
                 });
             }
@@ -122,11 +130,19 @@ impl<'a> OutConversation<'a> {
         }
     }
 
+    /// Returns whether a text says nothing. Anthropic refuses texts of white space too, which other vendors' models put
+    /// before their calls.
+    fn is_blank(&self, text: &str) -> bool {
+        if self.is_own { text.is_empty() } else { text.trim().is_empty() }
+    }
+
     /// Returns a part as a block; `None` where there is nothing to say, `Err` with the reason where it cannot be said.
     fn block(&self, role: Role, part: &'a Part) -> Result<Option<OutBlock<'a>>, &'static str> {
         Ok(match part {
-            Part::Text(text) | Part::Cited { text, .. } | Part::Refusal(text) if text.is_empty() => None,
-            Part::Cited { text, citations } if self.is_own => Some(OutBlock::Text { text, citations }),
+            Part::Text(text) | Part::Cited { text, .. } | Part::Refusal(text) if self.is_blank(text) => None,
+            Part::Cited { text, citations } if self.is_own => {
+                Some(OutBlock::Text { text, citations, cache_control: None })
+            }
             Part::Text(text) | Part::Cited { text, .. } | Part::Refusal(text) => Some(OutBlock::text(text)),
             Part::Image(image) => match role {
                 Role::User | Role::Tool => Some(OutBlock::image(&image.source)),
@@ -142,10 +158,10 @@ impl<'a> OutConversation<'a> {
             Part::ToolCall(ToolCall { id, name, arguments, signature: _ }) => {
                 let input = input_of(arguments)
                     .ok_or("has arguments that are no JSON object, which is all that Anthropic takes")?;
-                Some(OutBlock::ToolUse { id, name, input })
+                Some(OutBlock::ToolUse { id, name, input, cache_control: None })
             }
             // Foreign ones are refused beforehand, but for another vendor's sealed thoughts.
-            Part::Other(fields) => self.is_own.then_some(OutBlock::Other(fields)),
+            Part::Other(fields) => self.is_own.then_some(OutBlock::Other { fields, cache_control: None }),
         })
     }
 }

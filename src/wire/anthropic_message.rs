@@ -7,21 +7,63 @@ use serde_json::{Map, Value};
 use super::fields::Path;
 use super::openai_message::CACHE_MARK;
 use super::{MESSAGES_MAX, WireError};
-use crate::chat::{Image, ImageSource, Message, Part, Reasoning, Role, ToolCall};
+use crate::chat::{CacheMark, Image, ImageSource, MarkedPlace, Message, Part, Reasoning, Role, ToolCall};
+
+/// What turns say, and what of it is to be kept in the vendor's prompt cache.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    pub(super) messages: Vec<Message>,
+    pub(super) marks: Vec<CacheMark>,
+}
+
+impl Turns {
+    /// Puts what was said before in front.
+    pub(super) fn follow(&mut self, before: Self) {
+        let by = before.messages.len();
+        for mark in &mut self.marks {
+            mark.place = match mark.place {
+                MarkedPlace::Tool(at) => MarkedPlace::Tool(at),
+                MarkedPlace::Message(at) => MarkedPlace::Message(at + by),
+                MarkedPlace::Part { message, part } => MarkedPlace::Part { message: message + by, part },
+            };
+        }
+        self.messages.splice(0..0, before.messages);
+        self.marks.splice(0..0, before.marks);
+    }
+
+    fn mark(&mut self, place: MarkedPlace, mark: Option<Value>) {
+        self.marks.extend(mark.filter(|mark| !mark.is_null()).map(|mark| CacheMark { place, mark }));
+    }
+
+    /// Appends a part to what this role says, in its own message since `from`.
+    fn say(&mut self, role: Role, from: usize, part: Part, mark: Option<Value>) {
+        match self.messages[from..].last_mut() {
+            Some(message) if message.role == role => message.content.push(part),
+            _ => self.messages.push(Message { content: vec![part], ..Message::text(role, "") }),
+        }
+        let message = self.messages.len() - 1;
+        let part = self.messages[message].content.len() - 1;
+        self.mark(MarkedPlace::Part { message, part }, mark);
+    }
+
+    /// Appends a tool's result, whose own parts may be marked.
+    fn answer(&mut self, result: Message, marks: Vec<(usize, Value)>, mark: Option<Value>) {
+        let message = self.messages.len();
+        self.messages.push(result);
+        self.mark(MarkedPlace::Message(message), mark);
+        for (part, mark) in marks {
+            self.mark(MarkedPlace::Part { message, part }, Some(mark));
+        }
+    }
+}
 
 /// Reads the field `system`: a text or text blocks, which become one message. An empty one says nothing.
-pub(super) fn read_system(value: Value, at: &Path<'_>) -> Result<Option<Message>, WireError> {
-    let mut messages = Vec::new();
-    read_content(value, Role::System, at, &mut messages)?;
-    Ok(messages.pop())
+pub(super) fn read_system(value: Value, at: &Path<'_>, system: &mut Turns) -> Result<(), WireError> {
+    read_content(value, Role::System, at, system)
 }
 
 /// Reads the field `messages` and appends what each turn says.
-pub(super) fn read_messages(
-    value: Value,
-    at: &Path<'_>,
-    messages: &mut Vec<Message>,
-) -> Result<(), WireError> {
+pub(super) fn read_messages(value: Value, at: &Path<'_>, said: &mut Turns) -> Result<(), WireError> {
     let turns = at.list(value)?;
     let count = turns.len();
     if count == 0 {
@@ -33,21 +75,16 @@ pub(super) fn read_messages(
     for (index, turn) in turns.into_iter().enumerate() {
         // A last turn of the assistant is what its answer begins with, which may be nothing.
         let may_be_empty = index > 0 && index + 1 == count;
-        read_turn(turn, may_be_empty, &at.item(index), messages)?;
+        read_turn(turn, may_be_empty, &at.item(index), said)?;
     }
-    if messages.len() > MESSAGES_MAX {
-        let parts = messages.len();
+    if said.messages.len() > MESSAGES_MAX {
+        let parts = said.messages.len();
         return Err(at.error(format!("has {parts} messages and tool results; {MESSAGES_MAX} is the most")));
     }
     Ok(())
 }
 
-fn read_turn(
-    value: Value,
-    may_be_empty: bool,
-    at: &Path<'_>,
-    messages: &mut Vec<Message>,
-) -> Result<(), WireError> {
+fn read_turn(value: Value, may_be_empty: bool, at: &Path<'_>, said: &mut Turns) -> Result<(), WireError> {
     let (mut role, mut content, mut unknown) = (None, None, Map::new());
     for (field, value) in at.object(value)? {
         match field.as_str() {
@@ -61,9 +98,9 @@ fn read_turn(
     let role = role.ok_or_else(|| at.field("role").error("is missing"))?;
     let at = at.field("content");
     let content = content.ok_or_else(|| at.error("is missing"))?;
-    let from = messages.len();
-    read_content(content, role, &at, messages)?;
-    match messages[from..].last_mut() {
+    let from = said.messages.len();
+    read_content(content, role, &at, said)?;
+    match said.messages[from..].last_mut() {
         Some(message) => message.unknown.extend(unknown),
         None if role == Role::Assistant && may_be_empty => {}
         None => return Err(at.error("must not be empty")),
@@ -82,28 +119,20 @@ fn read_role(value: Value, at: &Path<'_>) -> Result<Role, WireError> {
 }
 
 /// Appends what a turn says: one message, and before, between or after its parts one for each tool result.
-fn read_content(
-    value: Value,
-    role: Role,
-    at: &Path<'_>,
-    messages: &mut Vec<Message>,
-) -> Result<(), WireError> {
-    let from = messages.len();
+fn read_content(value: Value, role: Role, at: &Path<'_>, said: &mut Turns) -> Result<(), WireError> {
+    let from = said.messages.len();
     match value {
         Value::String(text) if text.is_empty() => {}
-        Value::String(text) => messages.push(Message::text(role, text)),
+        Value::String(text) => said.say(role, from, Part::Text(text), None),
         Value::Array(blocks) => {
             for (index, block) in blocks.into_iter().enumerate() {
                 let at = at.item(index);
-                let fields = read_fields(block, &at)?;
+                let (fields, mark) = read_fields(block, &at)?;
                 if role == Role::User && fields["type"] == "tool_result" {
-                    messages.push(read_tool_result(fields, &at)?);
-                    continue;
-                }
-                let part = read_block(fields, role, &at)?;
-                match messages[from..].last_mut() {
-                    Some(message) if message.role == role => message.content.push(part),
-                    _ => messages.push(Message { content: vec![part], ..Message::text(role, "") }),
+                    let (result, marks) = read_tool_result(fields, &at)?;
+                    said.answer(result, marks, mark);
+                } else {
+                    said.say(role, from, read_block(fields, role, &at)?, mark);
                 }
             }
         }
@@ -112,18 +141,23 @@ fn read_content(
     Ok(())
 }
 
-/// Reads the fields of a block; one of them is its type.
-fn read_fields(block: Value, at: &Path<'_>) -> Result<Map<String, Value>, WireError> {
+/// Reads the fields of a block, one of which is its type, and its mark.
+fn read_fields(block: Value, at: &Path<'_>) -> Result<(Map<String, Value>, Option<Value>), WireError> {
     let mut fields = at.object(block)?;
-    fields.remove(CACHE_MARK);
+    let mark = fields.shift_remove(CACHE_MARK);
     match fields.get("type") {
-        Some(Value::String(_)) => Ok(fields),
+        Some(Value::String(_)) => Ok((fields, mark)),
         _ => Err(at.field("type").error("must be a string")),
     }
 }
 
-fn read_tool_result(fields: Map<String, Value>, at: &Path<'_>) -> Result<Message, WireError> {
+/// Reads a tool's result, and the marks of its parts.
+fn read_tool_result(
+    fields: Map<String, Value>,
+    at: &Path<'_>,
+) -> Result<(Message, Vec<(usize, Value)>), WireError> {
     let mut message = Message { content: Vec::new(), ..Message::text(Role::Tool, "") };
+    let mut marks = Vec::new();
     for (field, value) in fields {
         let at = at.field(&field);
         match field.as_str() {
@@ -132,9 +166,13 @@ fn read_tool_result(fields: Map<String, Value>, at: &Path<'_>) -> Result<Message
             "tool_use_id" => message.tool_call_id = Some(at.text(value)?),
             "is_error" => message.is_error = at.bool(value)?,
             "content" => {
-                let mut said = Vec::new();
+                let mut said = Turns::default();
                 read_content(value, Role::Tool, &at, &mut said)?;
-                message.content = said.pop().map(|said| said.content).unwrap_or_default();
+                message.content = said.messages.pop().map(|said| said.content).unwrap_or_default();
+                marks.extend(said.marks.into_iter().filter_map(|CacheMark { place, mark }| match place {
+                    MarkedPlace::Part { message: _, part } => Some((part, mark)),
+                    MarkedPlace::Tool(_) | MarkedPlace::Message(_) => None,
+                }));
             }
             _ => drop(message.unknown.insert(field, value)),
         }
@@ -146,7 +184,7 @@ fn read_tool_result(fields: Map<String, Value>, at: &Path<'_>) -> Result<Message
     if message.content.is_empty() {
         message.content.push(Part::Text(String::new()));
     }
-    Ok(message)
+    Ok((message, marks))
 }
 
 /// Reads a block. One that has anything about it that we do not know goes on as it came, and so does one that does
@@ -241,7 +279,7 @@ pub(super) fn plain_call(fields: &Map<String, Value>) -> Option<Part> {
     Some(Part::ToolCall(ToolCall { id: text("id")?, name: text("name")?, arguments, signature: None }))
 }
 
-/// A content block on its way out, in a request or an answer.
+/// A content block on its way out, in a request or an answer. Only in a request is one marked.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum OutBlock<'a> {
@@ -249,9 +287,13 @@ pub(super) enum OutBlock<'a> {
         text: &'a str,
         #[serde(skip_serializing_if = "<[Value]>::is_empty")]
         citations: &'a [Value],
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cache_control: Mark<'a>,
     },
     Image {
         source: OutSource<'a>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cache_control: Mark<'a>,
     },
     Thinking {
         thinking: &'a str,
@@ -261,6 +303,8 @@ pub(super) enum OutBlock<'a> {
         id: &'a str,
         name: &'a str,
         input: &'a RawValue,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cache_control: Mark<'a>,
     },
     ToolResult {
         tool_use_id: &'a str,
@@ -268,17 +312,27 @@ pub(super) enum OutBlock<'a> {
         content: OutContent<'a>,
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         is_error: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cache_control: Mark<'a>,
         #[serde(flatten)]
         unknown: Option<&'a Map<String, Value>>,
     },
     /// A block kept as it came, its type among its fields.
     #[serde(untagged)]
-    Other(&'a Map<String, Value>),
+    Other {
+        #[serde(flatten)]
+        fields: &'a Map<String, Value>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cache_control: Mark<'a>,
+    },
 }
+
+/// What the vendor is to keep in its prompt cache.
+pub(super) type Mark<'a> = Option<&'a Value>;
 
 impl<'a> OutBlock<'a> {
     pub(super) const fn text(text: &'a str) -> Self {
-        Self::Text { text, citations: &[] }
+        Self::Text { text, citations: &[], cache_control: None }
     }
 
     pub(super) fn image(source: &'a ImageSource) -> Self {
@@ -286,7 +340,21 @@ impl<'a> OutBlock<'a> {
             ImageSource::Url(url) => OutSource::Url { url },
             ImageSource::Data { media_type, base64 } => OutSource::Base64 { media_type, data: base64 },
         };
-        Self::Image { source }
+        Self::Image { source, cache_control: None }
+    }
+
+    /// Returns the block with this mark, where it can have one.
+    pub(super) fn marked(mut self, mark: Mark<'a>) -> Self {
+        match &mut self {
+            Self::Text { cache_control, .. }
+            | Self::Image { cache_control, .. }
+            | Self::ToolUse { cache_control, .. }
+            | Self::ToolResult { cache_control, .. }
+            | Self::Other { cache_control, .. } => *cache_control = mark,
+            // Anthropic keeps thoughts together with what follows them.
+            Self::Thinking { .. } => {}
+        }
+        self
     }
 }
 
@@ -311,7 +379,7 @@ impl OutContent<'_> {
 impl Serialize for OutContent<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0.as_slice() {
-            [OutBlock::Text { text, citations: [] }] => serializer.serialize_str(text),
+            [OutBlock::Text { text, citations: [], cache_control: None }] => serializer.serialize_str(text),
             blocks => serializer.collect_seq(blocks),
         }
     }

@@ -5,11 +5,12 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::anthropic_conversation::OutConversation;
-use super::anthropic_message::{read_messages, read_system};
+use super::anthropic_message::{Turns, read_messages, read_system};
 use super::anthropic_tool::{OutTools, read_tool_choice, read_tools, tool_choice_json};
 use super::fields::Path;
 use super::foreign::refuse_foreign;
 use super::openai_message::CACHE_MARK;
+use super::openai_request::MARKS_MAX;
 use super::openai_response::WRITES;
 use super::{Asked, BodyControls, Delivery, Inexpressible, WireError, json as strict};
 use crate::chat::{
@@ -21,8 +22,7 @@ const OUTPUT_CONFIG: &str = "output_config";
 
 /// Reads the body of a client's request.
 ///
-/// Spellings of the same wish become the same request: a text and one text block, `null` and no field. Marks of what
-/// the vendor is to keep in its prompt cache are dropped, but for the one that stands at the top of the body.
+/// Spellings of the same wish become the same request: a text and one text block, `null` and no field.
 ///
 /// # Errors
 /// Names the field that has a wrong type or an impossible value, or where the body stops being JSON. Whether numbers
@@ -49,17 +49,18 @@ pub fn parse_count(body: &[u8]) -> Result<Asked, WireError> {
     // A stream in this dialect always tells the usage.
     let mut delivery = Delivery { include_usage: true, ..Delivery::default() };
     let mut cache = BodyControls::default();
-    let (mut system, mut turns) = (None, Vec::new());
+    let mut tool_marks = Vec::new();
+    let (mut system, mut turns) = (Turns::default(), Turns::default());
     for (field, value) in body {
         let at = Path::Body.field(&field);
         let ChatRequest { sampling, .. } = &mut request;
         match field.as_str() {
             _ if value.is_null() => {}
             "model" => request.model = Some(at.name(value)?),
-            "system" => system = read_system(value, &at)?,
+            "system" => read_system(value, &at, &mut system)?,
             "messages" => read_messages(value, &at, &mut turns)?,
             "max_tokens" => request.limit = Some(read_limit(value, &at)?),
-            "tools" => request.tools = read_tools(value, &at)?,
+            "tools" => (request.tools, tool_marks) = read_tools(value, &at)?,
             "tool_choice" => {
                 let (choice, is_parallel) = read_tool_choice(value, &at)?;
                 request.tool_choice = Some(choice);
@@ -88,11 +89,17 @@ pub fn parse_count(body: &[u8]) -> Result<Asked, WireError> {
             _ => drop(request.unknown.insert(field, value)),
         }
     }
-    if turns.is_empty() {
+    if turns.messages.is_empty() {
         return Err(Path::Body.field("messages").error("is missing"));
     }
-    request.messages.extend(system);
-    request.messages.append(&mut turns);
+    turns.follow(system);
+    request.messages = turns.messages;
+    request.cache_marks = tool_marks;
+    request.cache_marks.append(&mut turns.marks);
+    if request.cache_marks.len() > MARKS_MAX {
+        let reason = format!("has more than {MARKS_MAX} `cache_control` marks");
+        return Err(Path::Body.field("messages").error(reason));
+    }
     Ok(Asked { request, delivery, cache, task: None })
 }
 
@@ -198,13 +205,13 @@ fn format_json(format: &OutputFormat) -> Result<Option<Value>, Inexpressible> {
 /// Refuses what shapes an answer and has no field here: an answer without it would be another one.
 fn refuse_unspeakable(request: &ChatRequest) -> Result<(), Inexpressible> {
     let Sampling {
-        temperature: _,
+        temperature,
         top_p: _,
         top_k: _,
         presence_penalty,
         frequency_penalty,
         seed,
-        stop: _,
+        stop,
         n: _,
         logit_bias,
         logprobs,
@@ -212,7 +219,13 @@ fn refuse_unspeakable(request: &ChatRequest) -> Result<(), Inexpressible> {
         verbosity,
     } = &request.sampling;
     let is_penalty = |penalty: &Option<f64>| penalty.is_some_and(|penalty| penalty != 0.0);
+    // A caller of this dialect knows its bounds, and is told them by Anthropic itself.
+    let is_own = request.dialect == Dialect::Anthropic;
+    let is_hot = !is_own && temperature.is_some_and(|temperature| temperature > 1.0);
+    let is_blank = !is_own && stop.iter().any(|text| text.trim().is_empty());
     let unspeakable = [
+        ("temperature", is_hot, "it takes 1 at most"),
+        ("stop", is_blank, "it does not stop at white space"),
         ("presence_penalty", is_penalty(presence_penalty), "leave it out or at 0"),
         ("frequency_penalty", is_penalty(frequency_penalty), "leave it out or at 0"),
         ("seed", seed.is_some(), "leave it out"),
@@ -252,7 +265,8 @@ impl Serialize for OutRequest<'_> {
             sampling,
             limit,
             dialect: _,
-            betas: _, // They travel in a header.
+            betas: _,       // They travel in a header.
+            cache_marks: _, // Written with what they stand at.
             unknown,
             carried,
             end_user,
@@ -265,7 +279,7 @@ impl Serialize for OutRequest<'_> {
         }
         map.serialize_entry("messages", &self.conversation.turns)?;
         if !tools.is_empty() {
-            map.serialize_entry("tools", &OutTools(tools))?;
+            map.serialize_entry("tools", &OutTools { request: self.request, is_own: self.is_own })?;
         }
         // Without tools there is nothing to choose; Anthropic refuses even to be told so.
         let is_idle = !self.is_own && tools.is_empty();
@@ -368,13 +382,12 @@ mod tests {
         let block = json!({"type": "text", "text": "q", "citations": null, "cache_control": mark});
         let turn = json!([{"role": "user", "content": [block.clone()]}]);
         assert_eq!(with_messages(turn).unwrap(), plain.messages);
-        assert_eq!(asked(&format!(r#""system": [{block}]"#)).unwrap(), asked(r#""system": "q""#).unwrap());
+        let unmarked =
+            |fields: &str| ChatRequest { cache_marks: Vec::new(), ..asked(fields).unwrap().request };
+        assert_eq!(unmarked(&format!(r#""system": [{block}]"#)), unmarked(r#""system": "q""#));
         let tool = json!({"name": "f", "input_schema": {}});
         let marked = json!({"type": "custom", "name": "f", "input_schema": {}, "cache_control": mark});
-        assert_eq!(
-            asked(&format!(r#""tools": [{tool}]"#)).unwrap(),
-            asked(&format!(r#""tools": [{marked}]"#)).unwrap()
-        );
+        assert_eq!(unmarked(&format!(r#""tools": [{tool}]"#)), unmarked(&format!(r#""tools": [{marked}]"#)));
     }
 
     #[test]
@@ -569,7 +582,7 @@ mod tests {
                     {"type": "text", "text": "here"},
                     {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}},
                 ]},
-                {"role": "assistant", "content": "", "reasoning_content": "hm", "tool_calls": [
+                {"role": "assistant", "content": "\n", "reasoning_content": "hm", "tool_calls": [
                     {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{\"x\":  1}"}},
                     {"id": "c2", "type": "function", "function": {"name": "g", "arguments": ""}},
                 ]},
@@ -698,6 +711,8 @@ mod tests {
     #[test]
     fn what_this_dialect_has_no_words_for_is_refused_and_named() {
         for (field, value, named) in [
+            ("temperature", json!(1.5), "temperature"),
+            ("stop", json!(["END", "\n"]), "stop"),
             ("presence_penalty", json!(0.5), "presence_penalty"),
             ("frequency_penalty", json!(-1), "frequency_penalty"),
             ("seed", json!(1), "seed"),
@@ -986,6 +1001,7 @@ mod tests {
                     },
                     limit: Some(OutputLimit { tokens, spelling: LimitSpelling::MaxTokens }),
                     dialect: Dialect::Anthropic,
+                    cache_marks: Vec::new(),
                     betas: Vec::new(),
                     unknown,
                     carried: metadata.collect(),
@@ -993,6 +1009,47 @@ mod tests {
                 }
             },
         )
+    }
+
+    #[test]
+    fn marks_for_the_prompt_cache_go_on_where_they_stood_and_are_not_keyed() {
+        let mark = r#""cache_control": {"type": "ephemeral", "ttl": "1h"}"#;
+        let body = |mark: &str| {
+            format!(
+                r#"{{"model": "m", "max_tokens": 5,
+                "system": [{{"type": "text", "text": "s"{mark}}}],
+                "messages": [
+                    {{"role": "user", "content": [{{"type": "text", "text": "q"}}, {{"type": "text", "text": "r"{mark}}}]}},
+                    {{"role": "assistant", "content": [{{"type": "tool_use", "id": "1", "name": "f", "input": {{}}{mark}}}]}},
+                    {{"role": "user", "content": [{{"type": "tool_result", "tool_use_id": "1", "content": "x"{mark}}}]}}
+                ],
+                "tools": [{{"name": "f", "input_schema": {{"type": "object"}}{mark}}}, {{"type": "web_search", "name": "w"{mark}}}]}}"#
+            )
+        };
+        let marked = parse_request(body(&format!(", {mark}")).as_bytes()).unwrap().request;
+        let plain = parse_request(body("").as_bytes()).unwrap().request;
+        assert_eq!(marked.cache_marks.len(), 6);
+        assert_eq!(ChatRequest { cache_marks: Vec::new(), ..marked.clone() }, plain);
+        let sent: Value = serde_json::from_slice(&encode_request(&marked, "m", false).unwrap()).unwrap();
+        let expected = json!({"type": "ephemeral", "ttl": "1h"});
+        for place in [
+            "/system/0",
+            "/messages/0/content/1",
+            "/messages/1/content/0",
+            "/messages/2/content/0",
+            "/tools/0",
+            "/tools/1",
+        ] {
+            assert_eq!(sent.pointer(place).unwrap()["cache_control"], expected, "{place} {sent}");
+        }
+        assert_eq!(sent.pointer("/messages/0/content/0/cache_control"), None);
+        let more = format!(r#"{{"type": "text", "text": "y", {mark}}}, "#).repeat(MARKS_MAX + 1);
+        let many = body("").replacen(
+            r#"{"type": "text", "text": "q"}"#,
+            &format!("{more}{{\"type\": \"text\", \"text\": \"q\"}}"),
+            1,
+        );
+        assert!(parse_request(many.as_bytes()).unwrap_err().to_string().contains("cache_control"));
     }
 
     proptest! {

@@ -217,7 +217,9 @@ impl Serialize for OutMessage<'_> {
 /// A thought is shown whoever had it, but sealed only where Anthropic did: it takes nobody else's seal back.
 fn out_block(part: &Part, is_own: bool) -> Option<OutBlock<'_>> {
     match part {
-        Part::Cited { text, citations } if is_own => Some(OutBlock::Text { text, citations }),
+        Part::Cited { text, citations } if is_own => {
+            Some(OutBlock::Text { text, citations, cache_control: None })
+        }
         Part::Text(text) | Part::Cited { text, .. } | Part::Refusal(text) => {
             (!text.is_empty()).then(|| OutBlock::text(text))
         }
@@ -229,9 +231,9 @@ fn out_block(part: &Part, is_own: bool) -> Option<OutBlock<'_>> {
         Part::ToolCall(ToolCall { id, name, arguments, signature: _ }) => {
             // Arguments that are no object have no form here. Anthropic's own always are one.
             let input = input_of(arguments).or_else(|| input_of("{}"))?;
-            Some(OutBlock::ToolUse { id, name, input })
+            Some(OutBlock::ToolUse { id, name, input, cache_control: None })
         }
-        Part::Other(fields) => is_own.then_some(OutBlock::Other(fields)),
+        Part::Other(fields) => is_own.then_some(OutBlock::Other { fields, cache_control: None }),
         Part::Image(_) => None,
     }
 }

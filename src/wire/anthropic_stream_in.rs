@@ -107,8 +107,8 @@ impl EventDecoder {
                 self.close(deltas);
                 self.is_done = true;
             }
-            Some("error") => return Err(error_of(fields)),
-            None if fields.contains_key("error") => return Err(error_of(fields)),
+            Some("error") => return Err(AnswerError::said(&Value::Object(fields))),
+            None if fields.contains_key("error") => return Err(AnswerError::said(&Value::Object(fields))),
             _ => {}
         }
         Ok(())
@@ -298,10 +298,6 @@ fn text_of<'a>(fields: &'a Map<String, Value>, field: &str) -> &'a str {
 
 fn continued(index: u32, arguments: String) -> Delta {
     Delta::ToolCall { choice: CHOICE, index, id: None, name: None, arguments, signature: None }
-}
-
-fn error_of(fields: Map<String, Value>) -> AnswerError {
-    AnswerError::said(&Value::Object(fields))
 }
 
 /// Adds a piece to a block that we do not know: texts and lists grow, and anything else is replaced.

@@ -8,17 +8,22 @@ use super::WireError;
 use super::anthropic_message::has_only;
 use super::fields::Path;
 use super::openai_message::CACHE_MARK;
-use crate::chat::{Tool, ToolChoice};
+use crate::chat::{CacheMark, ChatRequest, MarkedPlace, Tool, ToolChoice};
 
-/// Reads the field `tools`.
-pub(super) fn read_tools(value: Value, at: &Path<'_>) -> Result<Vec<Tool>, WireError> {
-    let tools = at.list(value)?.into_iter().enumerate();
-    tools.map(|(index, tool)| read_tool(tool, &at.item(index))).collect()
+/// Reads the field `tools`, and what of it is to be kept in the vendor's prompt cache.
+pub(super) fn read_tools(value: Value, at: &Path<'_>) -> Result<(Vec<Tool>, Vec<CacheMark>), WireError> {
+    let (mut tools, mut marks) = (Vec::new(), Vec::new());
+    for (index, tool) in at.list(value)?.into_iter().enumerate() {
+        let at = at.item(index);
+        let mut fields = at.object(tool)?;
+        let mark = fields.shift_remove(CACHE_MARK).filter(|mark| !mark.is_null());
+        marks.extend(mark.map(|mark| CacheMark { place: MarkedPlace::Tool(index), mark }));
+        tools.push(read_tool(fields, &at)?);
+    }
+    Ok((tools, marks))
 }
 
-fn read_tool(value: Value, at: &Path<'_>) -> Result<Tool, WireError> {
-    let mut fields = at.object(value)?;
-    fields.remove(CACHE_MARK);
+fn read_tool(fields: Map<String, Value>, at: &Path<'_>) -> Result<Tool, WireError> {
     match fields.get("type") {
         None | Some(Value::Null) => {}
         Some(Value::String(kind)) if kind == "custom" => {}
@@ -103,7 +108,11 @@ pub(super) fn tool_choice_json(choice: Option<&ToolChoice>, is_parallel: Option<
 }
 
 /// Tools on their way to an upstream.
-pub(super) struct OutTools<'a>(pub(super) &'a [Tool]);
+pub(super) struct OutTools<'a> {
+    pub(super) request: &'a ChatRequest,
+    /// Whether the request came in this dialect, so that its marks mean something here.
+    pub(super) is_own: bool,
+}
 
 impl Serialize for OutTools<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -115,9 +124,19 @@ impl Serialize for OutTools<'_> {
             input_schema: &'a OutSchema<'a>,
             #[serde(skip_serializing_if = "Option::is_none")]
             strict: Option<bool>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            cache_control: Option<&'a Value>,
         }
-        let mut list = serializer.serialize_seq(Some(self.0.len()))?;
-        for tool in self.0 {
+        #[derive(Serialize)]
+        struct Marked<'a> {
+            #[serde(flatten)]
+            tool: &'a Value,
+            cache_control: &'a Value,
+        }
+        let tools = &self.request.tools;
+        let mut list = serializer.serialize_seq(Some(tools.len()))?;
+        for (at, tool) in tools.iter().enumerate() {
+            let mark = self.request.cache_mark(MarkedPlace::Tool(at)).filter(|_| self.is_own);
             match tool {
                 Tool::Function { name, description, parameters, strict } => {
                     list.serialize_element(&Custom {
@@ -125,9 +144,13 @@ impl Serialize for OutTools<'_> {
                         description: description.as_deref(),
                         input_schema: &OutSchema(parameters.as_ref()),
                         strict: *strict,
+                        cache_control: mark,
                     })?;
                 }
-                Tool::Other(value) => list.serialize_element(value)?,
+                Tool::Other(tool) => match mark {
+                    Some(cache_control) => list.serialize_element(&Marked { tool, cache_control })?,
+                    None => list.serialize_element(tool)?,
+                },
             }
         }
         list.end()

@@ -26,7 +26,8 @@ pub fn encode_request(request: &ChatRequest, model: &str) -> Result<Vec<u8>, Ine
         sampling,
         limit,
         dialect: _,
-        betas: _, // Anthropic's.
+        betas: _,       // Anthropic's.
+        cache_marks: _, // Its prompt cache has objects of its own.
         // Fields of other dialects, every one of them.
         unknown: _,
         carried: _,

@@ -68,7 +68,7 @@ pub fn parse_request(body: &[u8]) -> Result<Asked, WireError> {
 
 /// Reads messages that any vendor can be given: a role and text.
 fn read_plain_messages(value: Value, at: &Path<'_>) -> Result<Vec<Message>, WireError> {
-    let messages = read_messages(value, at)?;
+    let messages = read_messages(value, at, &mut Vec::new())?;
     for (index, message) in messages.iter().enumerate() {
         let at = at.item(index);
         let Message { role, content, name, tool_call_id, is_error: _, unknown } = message;

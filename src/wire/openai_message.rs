@@ -6,18 +6,22 @@ use serde_json::{Map, Value};
 
 use super::fields::Path;
 use super::{MESSAGES_MAX, WireError, data_url};
-use crate::chat::{Image, Message, Part, Reasoning, Role, Tool, ToolCall, ToolChoice};
+use crate::chat::{
+    CacheMark, ChatRequest, Image, MarkedPlace, Message, Part, Reasoning, Role, Tool, ToolCall, ToolChoice,
+};
 
 /// The field in which DeepSeek, vLLM, SGLang and others put what the model thought.
 pub(super) const REASONING: &str = "reasoning_content";
 
-/// The mark by which some vendors are told what to keep in their prompt cache. It changes what a call costs and never
-/// what it answers, and the domain has no place for it inside a message: it is dropped there, and carried where it
-/// stands at the top of the body.
+/// The mark by which some vendors are told what to keep in their prompt cache.
 pub(super) const CACHE_MARK: &str = "cache_control";
 
-/// Reads the field `messages`.
-pub(super) fn read_messages(value: Value, at: &Path<'_>) -> Result<Vec<Message>, WireError> {
+/// Reads the field `messages`, and adds what of it is to be kept in the vendor's prompt cache.
+pub(super) fn read_messages(
+    value: Value,
+    at: &Path<'_>,
+    marks: &mut Vec<CacheMark>,
+) -> Result<Vec<Message>, WireError> {
     let items = at.list(value)?;
     if items.is_empty() {
         return Err(at.error("must have at least one message"));
@@ -25,10 +29,23 @@ pub(super) fn read_messages(value: Value, at: &Path<'_>) -> Result<Vec<Message>,
     if items.len() > MESSAGES_MAX {
         return Err(at.error(format!("has {} messages; {MESSAGES_MAX} is the most", items.len())));
     }
-    items.into_iter().enumerate().map(|(index, item)| read_message(item, &at.item(index))).collect()
+    let read = items.into_iter().enumerate().map(|(index, item)| {
+        let (message, part_marks) = read_message(item, &at.item(index))?;
+        marks.extend(part_marks.into_iter().map(|(part, mark)| {
+            let place =
+                part.map_or(MarkedPlace::Message(index), |part| MarkedPlace::Part { message: index, part });
+            CacheMark { place, mark }
+        }));
+        Ok(message)
+    });
+    read.collect()
 }
 
-fn read_message(value: Value, at: &Path<'_>) -> Result<Message, WireError> {
+/// The marks of one message, at its parts or at the whole of it.
+type PartMarks = Vec<(Option<usize>, Value)>;
+
+fn read_message(value: Value, at: &Path<'_>) -> Result<(Message, PartMarks), WireError> {
+    let mut marks = PartMarks::new();
     let mut role = None;
     let mut message = Message {
         role: Role::User,
@@ -44,7 +61,7 @@ fn read_message(value: Value, at: &Path<'_>) -> Result<Message, WireError> {
         match field.as_str() {
             _ if value.is_null() => {}
             "role" => role = Some(read_role(value, &at)?),
-            "content" => message.content = read_content(value, &at)?,
+            "content" => message.content = read_content(value, &at, &mut marks)?,
             "name" => message.name = Some(at.text(value)?),
             "tool_call_id" => message.tool_call_id = Some(at.text(value)?),
             "tool_calls" => match read_tool_calls(value, &at)? {
@@ -53,11 +70,14 @@ fn read_message(value: Value, at: &Path<'_>) -> Result<Message, WireError> {
             },
             REASONING => thought = Some(at.text(value)?),
             "refusal" => refusal = Some(at.text(value)?),
-            CACHE_MARK => {}
+            CACHE_MARK => marks.push((None, value)),
             _ => drop(message.unknown.insert(field, value)),
         }
     }
     let thought = thought.map(|text| Part::Reasoning(Reasoning { text, signature: None }));
+    if thought.is_some() {
+        marks.iter_mut().filter_map(|(part, _)| part.as_mut()).for_each(|part| *part += 1);
+    }
     message.content.splice(0..0, thought);
     message.content.extend(refusal.map(Part::Refusal));
     message.content.extend(calls.into_iter().map(Part::ToolCall));
@@ -70,7 +90,7 @@ fn read_message(value: Value, at: &Path<'_>) -> Result<Message, WireError> {
     if message.role == Role::Tool && message.tool_call_id.is_none() {
         return Err(at.field("tool_call_id").error("is missing"));
     }
-    Ok(message)
+    Ok((message, marks))
 }
 
 fn read_role(value: Value, at: &Path<'_>) -> Result<Role, WireError> {
@@ -79,19 +99,24 @@ fn read_role(value: Value, at: &Path<'_>) -> Result<Role, WireError> {
         .ok_or_else(|| at.error("must be one of `system`, `developer`, `user`, `assistant`, `tool`"))
 }
 
-fn read_content(value: Value, at: &Path<'_>) -> Result<Vec<Part>, WireError> {
+fn read_content(value: Value, at: &Path<'_>, marks: &mut PartMarks) -> Result<Vec<Part>, WireError> {
     match value {
         Value::String(text) => Ok(vec![Part::Text(text)]),
         Value::Array(parts) => {
-            parts.into_iter().enumerate().map(|(index, part)| read_part(part, &at.item(index))).collect()
+            let read = parts.into_iter().enumerate().map(|(index, part)| {
+                let at = at.item(index);
+                let mut fields = at.object(part)?;
+                let mark = fields.shift_remove(CACHE_MARK).filter(|mark| !mark.is_null());
+                marks.extend(mark.map(|mark| (Some(index), mark)));
+                read_part(fields, &at)
+            });
+            read.collect()
         }
         _ => Err(at.error("must be a string or a list of parts")),
     }
 }
 
-fn read_part(value: Value, at: &Path<'_>) -> Result<Part, WireError> {
-    let mut fields = at.object(value)?;
-    fields.remove(CACHE_MARK);
+fn read_part(mut fields: Map<String, Value>, at: &Path<'_>) -> Result<Part, WireError> {
     match fields.get("type") {
         Some(Value::String(kind)) if kind == "text" => {}
         Some(Value::String(_)) => return Ok(plain_part(&fields).unwrap_or(Part::Other(fields))),
@@ -181,14 +206,19 @@ pub(super) fn google_signature(extra: &Value) -> Option<&str> {
     google.get("thought_signature")?.as_str()
 }
 
-/// Reads the field `tools`.
-pub(super) fn read_tools(value: Value, at: &Path<'_>) -> Result<Vec<Tool>, WireError> {
+/// Reads the field `tools`, and adds what of it is to be kept in the vendor's prompt cache.
+pub(super) fn read_tools(
+    value: Value,
+    at: &Path<'_>,
+    marks: &mut Vec<CacheMark>,
+) -> Result<Vec<Tool>, WireError> {
     at.list(value)?
         .into_iter()
         .enumerate()
         .map(|(index, item)| {
             let mut fields = at.item(index).object(item)?;
-            fields.remove(CACHE_MARK);
+            let mark = fields.shift_remove(CACHE_MARK).filter(|mark| !mark.is_null());
+            marks.extend(mark.map(|mark| CacheMark { place: MarkedPlace::Tool(index), mark }));
             Ok(plain_tool(&fields).unwrap_or_else(|| Tool::Other(Value::Object(fields))))
         })
         .collect()
@@ -240,9 +270,22 @@ pub(super) fn read_tool_choice(value: Value, at: &Path<'_>) -> Result<ToolChoice
 /// A message on its way to an upstream.
 pub(super) struct OutMessage<'a> {
     pub(super) message: &'a Message,
+    /// Its place in the request.
+    pub(super) at: usize,
+    pub(super) marks: Marks<'a>,
     /// Whether the request came in this dialect: fields that we do not know, and thoughts of earlier turns, go to
     /// nobody else.
     pub(super) is_own: bool,
+}
+
+/// The marks for the prompt cache, where the reader knows what they are.
+#[derive(Clone, Copy)]
+pub(super) struct Marks<'a>(pub(super) Option<&'a ChatRequest>);
+
+impl<'a> Marks<'a> {
+    fn at(self, place: MarkedPlace) -> Option<&'a Value> {
+        self.0?.cache_mark(place)
+    }
 }
 
 /// What a tool's text begins with where the tool failed: this dialect has no field for that.
@@ -253,8 +296,14 @@ impl Serialize for OutMessage<'_> {
         let Message { role, content, name, tool_call_id, is_error, unknown } = self.message;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("role", role.name())?;
+        let mark_of = |part| self.marks.at(MarkedPlace::Part { message: self.at, part });
+        let is_marked = (0..content.len()).any(|part| mark_of(part).is_some());
         let mut said = content.iter().filter(|part| is_said(part));
         match (said.next(), said.next()) {
+            _ if is_marked => map.serialize_entry(
+                "content",
+                &OutParts { parts: content, is_error: *is_error, mark_of: &mark_of },
+            )?,
             (None, _) => map.serialize_entry("content", &Value::Null)?,
             (Some(Part::Text(text) | Part::Cited { text, .. }), None) if *is_error => {
                 map.serialize_entry("content", &format_args!("{TOOL_ERROR}{text}"))?;
@@ -262,7 +311,10 @@ impl Serialize for OutMessage<'_> {
             (Some(Part::Text(text) | Part::Cited { text, .. }), None) => {
                 map.serialize_entry("content", text)?
             }
-            _ => map.serialize_entry("content", &OutParts { parts: content, is_error: *is_error })?,
+            _ => map.serialize_entry(
+                "content",
+                &OutParts { parts: content, is_error: *is_error, mark_of: &mark_of },
+            )?,
         }
         if let Some(name) = name {
             map.serialize_entry("name", name)?;
@@ -273,6 +325,9 @@ impl Serialize for OutMessage<'_> {
         let calls = content.iter().filter_map(Part::tool_call);
         if calls.clone().next().is_some() {
             map.serialize_entry("tool_calls", &OutCalls(calls))?;
+        }
+        if let Some(mark) = self.marks.at(MarkedPlace::Message(self.at)) {
+            map.serialize_entry(CACHE_MARK, mark)?;
         }
         if self.is_own {
             if let Some(Part::Reasoning(Reasoning { text, .. })) = content.first() {
@@ -294,12 +349,23 @@ fn is_said(part: &Part) -> bool {
     }
 }
 
-struct OutParts<'a> {
+struct OutParts<'a, F> {
     parts: &'a [Part],
     is_error: bool,
+    /// The mark of the part at this place.
+    mark_of: &'a F,
 }
 
-impl Serialize for OutParts<'_> {
+/// A part with its mark.
+#[derive(Serialize)]
+struct Marked<'a, T: Serialize> {
+    #[serde(flatten)]
+    part: T,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_control: Option<&'a Value>,
+}
+
+impl<'m, F: Fn(usize) -> Option<&'m Value>> Serialize for OutParts<'_, F> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         #[serde(tag = "type", rename_all = "snake_case")]
@@ -318,19 +384,22 @@ impl Serialize for OutParts<'_> {
         if self.is_error {
             list.serialize_element(&OutPart::Text { text: TOOL_ERROR })?;
         }
-        for part in self.parts {
-            match part {
-                Part::Text(text) | Part::Cited { text, .. } => {
-                    list.serialize_element(&OutPart::Text { text })?
-                }
-                Part::Refusal(refusal) => list.serialize_element(&OutPart::Refusal { refusal })?,
+        for (at, part) in self.parts.iter().enumerate() {
+            let cache_control = (self.mark_of)(at);
+            let part = match part {
+                Part::Text(text) | Part::Cited { text, .. } => OutPart::Text { text },
+                Part::Refusal(refusal) => OutPart::Refusal { refusal },
                 Part::Image(Image { source, detail }) => {
                     let image_url = OutImage { url: data_url::write(source), detail: detail.as_deref() };
-                    list.serialize_element(&OutPart::ImageUrl { image_url })?;
+                    OutPart::ImageUrl { image_url }
                 }
-                Part::Other(fields) => list.serialize_element(fields)?,
-                Part::Reasoning(_) | Part::ToolCall(_) => {}
-            }
+                Part::Other(part) => {
+                    list.serialize_element(&Marked { part, cache_control })?;
+                    continue;
+                }
+                Part::Reasoning(_) | Part::ToolCall(_) => continue,
+            };
+            list.serialize_element(&Marked { part, cache_control })?;
         }
         list.end()
     }
@@ -369,7 +438,10 @@ pub(super) fn extra_content(signature: &str) -> Value {
 }
 
 /// Tools on their way to an upstream.
-pub(super) struct OutTools<'a>(pub(super) &'a [Tool]);
+pub(super) struct OutTools<'a> {
+    pub(super) tools: &'a [Tool],
+    pub(super) marks: Marks<'a>,
+}
 
 impl Serialize for OutTools<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -388,11 +460,12 @@ impl Serialize for OutTools<'_> {
             r#type: &'static str,
             function: Function<'a>,
         }
-        let mut list = serializer.serialize_seq(Some(self.0.len()))?;
-        for tool in self.0 {
+        let mut list = serializer.serialize_seq(Some(self.tools.len()))?;
+        for (at, tool) in self.tools.iter().enumerate() {
+            let cache_control = self.marks.at(MarkedPlace::Tool(at));
             match tool {
                 Tool::Function { name, description, parameters, strict } => {
-                    list.serialize_element(&Typed {
+                    let part = Typed {
                         r#type: "function",
                         function: Function {
                             name,
@@ -400,9 +473,13 @@ impl Serialize for OutTools<'_> {
                             parameters: parameters.as_ref(),
                             strict: *strict,
                         },
-                    })?;
+                    };
+                    list.serialize_element(&Marked { part, cache_control })?;
                 }
-                Tool::Other(value) => list.serialize_element(value)?,
+                Tool::Other(part) => match cache_control {
+                    Some(_) => list.serialize_element(&Marked { part, cache_control })?,
+                    None => list.serialize_element(part)?,
+                },
             }
         }
         list.end()

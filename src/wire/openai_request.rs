@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::fields::Path;
 use super::foreign::refuse_foreign;
 use super::openai_message::{
-    CACHE_MARK, OutMessage, OutTools, read_messages, read_tool_choice, read_tools, tool_choice_json,
+    CACHE_MARK, Marks, OutMessage, OutTools, read_messages, read_tool_choice, read_tools, tool_choice_json,
 };
 use super::openai_response::WRITES;
 use super::{Asked, BodyControls, Delivery, Inexpressible, WireError, json};
@@ -17,6 +17,9 @@ use crate::chat::{
 
 /// The most answers that may be asked for at once, which is OpenAI's own limit.
 const CHOICES_MAX: u32 = 128;
+
+/// The most marks for the vendor's prompt cache that a request may have; vendors take four.
+pub(super) const MARKS_MAX: usize = 64;
 
 /// Reads the body of a client's request.
 ///
@@ -36,14 +39,15 @@ pub fn parse_request(body: &[u8]) -> Result<Asked, WireError> {
     let mut delivery = Delivery::default();
     let mut cache = BodyControls::default();
     let mut logprobs = Logprobs::default();
+    let mut marks = Vec::new();
     for (field, value) in body {
         let at = Path::Body.field(&field);
         let ChatRequest { sampling, .. } = &mut request;
         match field.as_str() {
             _ if value.is_null() => {}
             "model" => request.model = Some(at.name(value)?),
-            "messages" => request.messages = read_messages(value, &at)?,
-            "tools" => request.tools = read_tools(value, &at)?,
+            "messages" => request.messages = read_messages(value, &at, &mut marks)?,
+            "tools" => request.tools = read_tools(value, &at, &mut marks)?,
             "tool_choice" => request.tool_choice = Some(read_tool_choice(value, &at)?),
             "parallel_tool_calls" => request.parallel_tool_calls = Some(at.bool(value)?),
             "response_format" => request.output_format = read_format(value, &at)?,
@@ -91,6 +95,12 @@ pub fn parse_request(body: &[u8]) -> Result<Asked, WireError> {
     if request.messages.is_empty() {
         return Err(Path::Body.field("messages").error("is missing"));
     }
+    if marks.len() > MARKS_MAX {
+        return Err(Path::Body
+            .field("messages")
+            .error(format!("has more than {MARKS_MAX} `{CACHE_MARK}` marks")));
+    }
+    request.cache_marks = marks;
     request.sampling.logprobs = logprobs.read()?;
     let metadata = request.carried.get("metadata").and_then(Value::as_object);
     request.end_user = end_user(&request.carried, metadata);
@@ -263,20 +273,24 @@ impl Serialize for OutRequest<'_> {
             sampling,
             limit,
             dialect,
-            betas: _, // Anthropic's.
+            betas: _,       // Anthropic's.
+            cache_marks: _, // Written with what they stand at.
             unknown,
             carried,
             end_user,
         } = self.request;
-        let Encoding { model, stream, limit: spelling, is_extended: _ } = self.encoding;
+        let Encoding { model, stream, limit: spelling, is_extended } = self.encoding;
         let is_own = self.is_own;
-        let out_messages: Vec<_> = messages.iter().map(|message| OutMessage { message, is_own }).collect();
+        // OpenAI itself has no such marks, and refuses what it does not know.
+        let marks = Marks(Some(self.request).filter(|_| is_own && is_extended));
+        let out_message = |(at, message)| OutMessage { message, at, marks, is_own };
+        let out_messages: Vec<_> = messages.iter().enumerate().map(out_message).collect();
 
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("model", model)?;
         map.serialize_entry("messages", &out_messages)?;
         if !tools.is_empty() {
-            map.serialize_entry("tools", &OutTools(tools))?;
+            map.serialize_entry("tools", &OutTools { tools, marks })?;
         }
         if let Some(choice) = tool_choice {
             map.serialize_entry("tool_choice", &tool_choice_json(choice))?;
@@ -551,6 +565,27 @@ mod tests {
         request.dialect = Dialect::Anthropic;
         request.messages[0].content.push(Part::Other(Map::new()));
         assert_eq!(refused(&request, ENCODING), "messages[0].content[1]");
+    }
+
+    #[test]
+    fn marks_for_the_prompt_cache_go_to_servers_that_know_them() {
+        let body = r#"{"messages": [{"role": "system", "content": [{"type": "text", "text": "s", "cache_control": {"type": "ephemeral"}}]},
+            {"role": "user", "content": "q"}], "tools": [{"type": "function", "function": {"name": "f"}, "cache_control": {"a": 1}}]}"#;
+        let request = parse_request(body.as_bytes()).unwrap().request;
+        let plain = body
+            .replace(r#", "cache_control": {"type": "ephemeral"}"#, "")
+            .replace(r#", "cache_control": {"a": 1}"#, "");
+        let unmarked = ChatRequest { cache_marks: Vec::new(), ..request.clone() };
+        assert_eq!(unmarked, parse_request(plain.as_bytes()).unwrap().request);
+        let sent = |encoding| -> Value {
+            serde_json::from_slice(&encode_request(&request, encoding).unwrap()).unwrap()
+        };
+        let marked = sent(ENCODING);
+        assert_eq!(marked["messages"][0]["content"][0]["cache_control"], json!({"type": "ephemeral"}));
+        assert_eq!(marked["tools"][0]["cache_control"], json!({"a": 1}));
+        assert_eq!(marked["messages"][1]["content"], "q");
+        let official = sent(Encoding { is_extended: false, ..ENCODING }).to_string();
+        assert!(!official.contains("cache_control"), "{official}");
     }
 
     /// Any request that a body in this dialect can spell.
