@@ -150,6 +150,17 @@ impl HttpError {
         self
     }
 
+    /// Says why a stream that had begun goes no further. Only its last upstream matters then, and no header can tell more.
+    pub(super) fn midway(error: GatewayError) -> Self {
+        match &error {
+            GatewayError::Upstream(failure) if !failure.error.kind.is_callers_fault() => {
+                Self::server(StatusCode::BAD_GATEWAY, "the upstream broke off before the end of its answer")
+                    .code("upstream_interrupted")
+            }
+            _ => error.into(),
+        }
+    }
+
     fn retry(mut self, retry: Retry) -> Self {
         self.0.retry = retry;
         self

@@ -47,7 +47,7 @@ impl Live {
                 // Cancellation safe: the other branches lose no piece.
                 next = self.answer.next() => match next {
                     Some(Ok(delta)) => self.writer.push(&delta, &mut out),
-                    Some(Err(error)) => self.fail(error.into(), &mut out),
+                    Some(Err(error)) => self.fail(HttpError::midway(error), &mut out),
                     None => self.finish(&mut out),
                 },
                 () = sleep_until(self.ends) => {

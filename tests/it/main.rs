@@ -34,3 +34,4 @@ mod support;
 mod tiers_down;
 mod transport;
 mod upstream_errors;
+mod vendors;

@@ -3,6 +3,7 @@
 //! What an answer is made of and how it is written is each vendor's own; how it is delivered is told here.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::response::Response;
@@ -53,6 +54,10 @@ pub struct Scripted<W> {
     usage: Option<(u64, u64)>,
     /// Said in place of a stream: a status and a body.
     refuses_to_stream: Option<(u16, String)>,
+    /// Said in place of the first half of a stream.
+    opening: Option<Bytes>,
+    /// Said over and over in place of a stream.
+    murmur: Option<&'static str>,
 }
 
 #[derive(Clone, Debug)]
@@ -85,6 +90,8 @@ impl<W> Scripted<W> {
             ends: Ends::Whole,
             usage: Some((9, 12)),
             refuses_to_stream: None,
+            opening: None,
+            murmur: None,
         }
     }
 
@@ -92,7 +99,8 @@ impl<W> Scripted<W> {
         Self::of(Kind::Words(words))
     }
 
-    pub(super) fn failing(status: u16, body: String) -> Self {
+    /// Fails with this status and body.
+    pub fn failing(status: u16, body: String) -> Self {
         Self::of(Kind::Error(status, body))
     }
 
@@ -136,6 +144,18 @@ impl<W> Scripted<W> {
         self
     }
 
+    /// Says these bytes in place of the first half of a stream.
+    pub fn opening_with(mut self, bytes: impl Into<Bytes>) -> Self {
+        self.opening = Some(bytes.into());
+        self
+    }
+
+    /// Says this over and over in place of a stream, for as long as anybody listens.
+    pub fn murmuring(mut self, text: &'static str) -> Self {
+        self.murmur = Some(text);
+        self
+    }
+
     /// Counts this many tokens of prompt and answer.
     pub fn usage(mut self, prompt: u64, completion: u64) -> Self {
         self.usage = Some((prompt, completion));
@@ -171,8 +191,14 @@ impl<W> Scripted<W> {
             }
             (Kind::Error(status, body), _) => (*status, "application/json", Body::from(body.clone())),
             (Kind::Bytes(content_type, bytes), _) => (200, *content_type, Body::from(bytes.clone())),
+            (Kind::Words(_), _) if let (Some(text), true) = (self.murmur, asked.streams) => {
+                (200, "text/event-stream", Body::from_stream(murmured(text)))
+            }
             (Kind::Words(words), _) if asked.streams => {
-                let halves = vendor.events(words, asked, self.usage);
+                let mut halves = vendor.events(words, asked, self.usage);
+                if let Some(opening) = &self.opening {
+                    halves[0] = vec![opening.clone()];
+                }
                 let delivered = delivered(halves, self.midway.clone(), self.ends.clone());
                 (200, "text/event-stream", Body::from_stream(delivered))
             }
@@ -209,6 +235,14 @@ fn delivered(
         })
     });
     stream::iter(first.into_iter().map(Ok)).chain(rest.flatten())
+}
+
+/// Returns a text again and again, with a moment between.
+fn murmured(text: &'static str) -> impl Stream<Item = std::io::Result<Bytes>> {
+    stream::unfold(tokio::time::interval(Duration::from_millis(10)), move |mut tick| async move {
+        tick.tick().await;
+        Some((Ok(Bytes::from_static(text.as_bytes())), tick))
+    })
 }
 
 /// Returns the words of a text, each with the space after it.

@@ -74,7 +74,9 @@ impl Scripted<Words> {
 
     /// Says half of its text, then that something went wrong.
     pub fn failing_midway(self, message: &str) -> Self {
-        self.ending_with(event(&error(message, None, None).to_string()))
+        let mut error = error(message, None, None);
+        error["error"]["type"] = json!("server_error");
+        self.ending_with(event(&error.to_string()))
     }
 
     /// Refuses to stream, as OpenAI does for models that cannot.

@@ -1,0 +1,148 @@
+//! One cache for all dialects: what one client had answered is another's, in its own words, whole or as a stream.
+
+use serde_json::{Value, json};
+
+use super::cast::{Cast, Manner, Said, VENDORS, Vendor};
+use super::client::{CLIENTS, Client};
+use crate::support::anthropic;
+use crate::support::app::with;
+
+const PROMPT: &str = "What is a strait?";
+const ANSWER: &str = "A strait is a narrow water between two lands.";
+
+/// Returns the body that asks for the same thing in every dialect. Its limit is no part of the key.
+fn ask(client: Client, vendor: Vendor) -> Value {
+    client.ask(vendor.model(), PROMPT)
+}
+
+#[tokio::test]
+async fn an_answer_written_in_one_dialect_is_read_in_every_other() {
+    for vendor in VENDORS {
+        for writer in CLIENTS {
+            let cast = Cast::exact().await;
+            cast.says(vendor, Said::Text(ANSWER), &Manner::Plainly);
+            let miss = cast.whole(writer, ask(writer, vendor)).await;
+            let written = writer.whole(&miss);
+            assert_eq!((miss.source(), written.text.as_str()), ("upstream", ANSWER), "{vendor:?} {writer:?}");
+            for reader in CLIENTS {
+                let whole = cast.whole(reader, ask(reader, vendor)).await;
+                let streamed = cast.streamed(reader, ask(reader, vendor)).await;
+                for hit in [&whole, &streamed] {
+                    assert_eq!(hit.source(), "exact", "{vendor:?} {writer:?} {reader:?}: {}", hit.text());
+                    assert_eq!(hit.header("x-cache-entry"), miss.header("x-cache-entry"));
+                    assert_eq!(hit.header("x-provider"), miss.header("x-provider"));
+                }
+                let (whole, streamed) = (reader.whole(&whole), reader.streamed(&streamed));
+                assert_eq!(whole, streamed, "{vendor:?} {writer:?} {reader:?}");
+                assert_eq!(whole.text, ANSWER, "{vendor:?} {writer:?} {reader:?}");
+                if reader == writer {
+                    assert_eq!(whole, written, "{vendor:?} {writer:?}");
+                }
+            }
+            assert_eq!(cast.calls(), 1, "{vendor:?} {writer:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_came_as_a_stream_is_the_same_in_the_cache() {
+    for (writer, reader) in [
+        (Client::OpenAi, Client::Anthropic),
+        (Client::Anthropic, Client::OpenAi),
+        (Client::Responses, Client::Native),
+        (Client::Native, Client::Responses),
+    ] {
+        for vendor in [Vendor::OpenAi, Vendor::Anthropic, Vendor::Gemini] {
+            let cast = Cast::exact().await;
+            cast.says(vendor, Said::Text(ANSWER), &Manner::Plainly);
+            let miss = writer.streamed(&cast.streamed(writer, ask(writer, vendor)).await);
+            let hit = reader.streamed(&cast.streamed(reader, ask(reader, vendor)).await);
+            assert_eq!((miss.text.as_str(), hit.text.as_str()), (ANSWER, ANSWER), "{writer:?} {vendor:?}");
+            assert_eq!((cast.calls(), miss.model), (1, hit.model));
+        }
+    }
+}
+
+#[tokio::test]
+async fn thoughts_are_kept_and_sealed_only_for_whom_they_were_sealed() {
+    let vendor = Vendor::Anthropic;
+    for writer in CLIENTS {
+        let cast = Cast::exact().await;
+        cast.claude.always(anthropic::Reply::thinking("Let me see.", "seal", ANSWER));
+        cast.whole(writer, ask(writer, vendor)).await;
+        for reader in CLIENTS {
+            let response = cast.streamed(reader, ask(reader, vendor)).await;
+            let read = reader.streamed(&response);
+            let thoughts = if reader == Client::Native { "" } else { "Let me see." };
+            assert_eq!(
+                (response.source(), read.text.as_str(), read.thoughts.as_str()),
+                ("exact", ANSWER, thoughts),
+                "{writer:?} {reader:?}"
+            );
+            let is_sealed = response.text().contains("\"seal\"");
+            assert_eq!(is_sealed, reader == Client::Anthropic, "{writer:?} {reader:?}: {}", response.text());
+        }
+        assert_eq!(cast.calls(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_stop_text_comes_back_to_whoever_has_a_word_for_it() {
+    let vendor = Vendor::Anthropic;
+    let limited = |client: Client| match client {
+        Client::OpenAi => with(ask(client, vendor), "stop", json!("END")),
+        _ => with(ask(client, vendor), "stop_sequences", json!(["END"])),
+    };
+    let cast = Cast::exact().await;
+    cast.claude.always(anthropic::Reply::stopped_at("So far", "END"));
+    assert_eq!(
+        Client::OpenAi.whole(&cast.whole(Client::OpenAi, limited(Client::OpenAi)).await).finish,
+        "stop"
+    );
+    for (client, finish) in [(Client::Anthropic, "stop_sequence END"), (Client::OpenAi, "stop")] {
+        let response = cast.streamed(client, limited(client)).await;
+        assert_eq!((response.source(), client.streamed(&response).finish.as_str()), ("exact", finish));
+    }
+    assert_eq!(cast.calls(), 1);
+}
+
+/// Returns the body that asks for the same thing in each of the three dialects that have tools.
+fn with_tool(client: Client, model: &str) -> Value {
+    let schema = json!({"type": "object"});
+    let tools = match client {
+        Client::OpenAi => json!([{"type": "function", "function": {"name": "look", "parameters": schema}}]),
+        Client::Responses => json!([{"type": "function", "name": "look", "parameters": schema}]),
+        Client::Anthropic | Client::Native => json!([{"name": "look", "input_schema": schema}]),
+    };
+    with(client.ask(model, PROMPT), "tools", tools)
+}
+
+#[tokio::test]
+async fn calls_of_tools_cross_where_the_route_keeps_them_and_only_there() {
+    let clients = [Client::OpenAi, Client::Responses, Client::Anthropic];
+    for vendor in VENDORS {
+        for writer in clients {
+            let settings = format!(
+                "cache.mode = \"exact\"\n[[routes]]\nmodel = \"agent\"\nchain = [\"{}\"]\n\
+                 [routes.cache]\nstore_tool_calls = true\n",
+                vendor.model()
+            );
+            let cast = Cast::with(&settings).await;
+            cast.says(vendor, Said::Call("look", r#"{"at":"the tree"}"#), &Manner::Plainly);
+            cast.whole(writer, with_tool(writer, "agent")).await;
+            for reader in clients {
+                let response = cast.streamed(reader, with_tool(reader, "agent")).await;
+                assert_eq!(response.source(), "exact", "{vendor:?} {writer:?} {reader:?}");
+                let read = reader.streamed(&response);
+                assert_eq!(read.calls, [("look".to_owned(), json!({"at": "the tree"}))]);
+                let whole = reader.whole(&cast.whole(reader, with_tool(reader, "agent")).await);
+                assert_eq!(read, whole, "{vendor:?} {writer:?} {reader:?}");
+            }
+            assert_eq!(cast.calls(), 1, "{vendor:?} {writer:?}");
+            for times in [2, 3] {
+                let response = cast.whole(writer, with_tool(writer, vendor.model())).await;
+                assert_eq!((response.source(), cast.calls()), ("upstream", times), "{vendor:?} {writer:?}");
+            }
+        }
+    }
+}

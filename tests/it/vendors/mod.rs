@@ -1,0 +1,11 @@
+//! Every client's dialect with every vendor's: what the vendor hears, what the client gets, and what goes wrong between.
+
+mod answers;
+mod cast;
+mod client;
+mod crossing;
+mod events;
+mod failing;
+mod inexpressible;
+mod requests;
+mod streaming;
