@@ -100,6 +100,12 @@ expect("messages earlier turns", () => whole([
   { role: "assistant", content: [{ type: "text", text: "Hello Ada." }] },
   { role: "user", content: "A message: and what was my name?" },
 ]), says("Your name is Ada."));
+expect("messages system text between turns", () => whole([
+  { role: "user", content: "I cannot hear well." },
+  { role: "system", content: "Speak lowly." },
+  { role: "assistant", content: "Aye." },
+  { role: "user", content: "A message: and what did we agree?" },
+], { system: "You are a pirate." }), says("To speak lowly, arr."));
 expect("messages settings", () => whole(user("A message when my settings arrive."), {
   max_tokens: 77, temperature: 0.3, stop_sequences: ["END"], metadata: { user_id: "ada" },
 }), says("They did."));
@@ -144,6 +150,21 @@ expect(
     says("Let me look that up.")(it);
     paris(it);
   },
+);
+
+/** Checks a call with words after it, which only a whole answer of OpenAI's cannot tell from words before it. */
+function announced(answer) {
+  const types = answer.content.map((block) => block.type);
+  same(types.toSorted(), ["text", "tool_use"], "the blocks");
+  if (["anthropic", "gemini"].includes(VENDOR)) same(types, ["tool_use", "text"], "the blocks in order");
+  says("I am looking it up.")(answer);
+  paris(answer);
+}
+expect("messages tool before text stored", () => whole(user("A message: look up first, then say."), stored), announced);
+expect(
+  "messages stream tool before text stored",
+  () => streamed(user("Stream a message: look up first, then say."), stored),
+  announced,
 );
 expect("messages tool result", () => whole([
   ...user("A message: and the weather now?"),
@@ -194,3 +215,16 @@ scenario("messages count tokens", async () => {
   check(VENDOR === "anthropic" ? counted === 17 : counted > 0 && counted < 200, `it counted ${counted}`);
   return said(response.headers, counted);
 }, { sources: [null, null], calls: [0, 1] });
+
+// Gemini knows no more of it.
+expect("messages effort", () => whole(user("A message of plain words, with effort."), {
+  output_config: { effort: VENDOR === "gemini" ? "high" : "max" },
+}), says(RIVERS));
+
+scenario("models", async () => {
+  // What may be asked for; one list serves both vendors' packages.
+  const listed = [];
+  for await (const model of client.models.list()) listed.push(model.id);
+  check(listed.includes("drill") && listed.includes("drill-tools"), `the models are ${listed}`);
+  return { source: null, body: null };
+}, { sources: [null], calls: [0] });

@@ -194,6 +194,17 @@ const talked = (answer) => {
 expect("chat text and tool stored", () => whole(user("You may say first, then look up."), stored), talked);
 expect("chat stream text and tool stored", () => helped(user("Do stream: say first, then look up."), stored), talked);
 
+const announced = (answer) => {
+  says("I am looking it up.")(answer);
+  paris(answer);
+};
+expect("chat tool before text stored", () => whole(user("You may look up first, then say."), stored), announced);
+expect(
+  "chat stream tool before text stored",
+  () => helped(user("Do stream: look up first, then say."), stored),
+  announced,
+);
+
 expect("chat tool result", () => {
   const call = { id: "call_paris", type: "function", function: { name: "get_weather", arguments: '{"city":"Paris"}' } };
   return whole([
@@ -203,7 +214,11 @@ expect("chat tool result", () => {
   ], { tools });
 }, says("It is 21 degrees in Paris."));
 
-expect("chat reasoning", () => whole(user("Do think about it."), { reasoning_effort: "low" }), says("It is 42."));
+expect("chat reasoning", () => whole(user("Do think about it."), { reasoning_effort: "low" }), (it) => {
+  says("It is 42.")(it);
+  // A field that the package does not know and shows all the same.
+  same(it.choices[0].message.reasoning_content, "Six times seven.", "the thought");
+});
 expect(
   "chat stream reasoning",
   () => helped(user("Stream, but think about it."), { reasoning_effort: "low" }),

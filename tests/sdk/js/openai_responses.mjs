@@ -161,13 +161,28 @@ expect(
     paris(it);
   },
 );
+expect(
+  "responses stream tool before text stored",
+  () => helped("Respond, but look up first, then say.", stored),
+  (it) => {
+    says("I am looking it up.")(it);
+    paris(it);
+  },
+);
 expect("responses tool result", () => whole([
   { role: "user", content: "Respond: and the weather now?" },
   { type: "function_call", call_id: "call_paris", name: "get_weather", arguments: '{"city":"Paris"}' },
   { type: "function_call_output", call_id: "call_paris", output: "21 degrees" },
 ], { tools }), says("It is 21 degrees in Paris."));
 
-expect("responses reasoning", () => whole("Respond, but think about it.", { reasoning: { effort: "low" } }), says("It is 42."));
+const thought = (answer) => {
+  says("It is 42.")(answer);
+  const [{ type, content }] = answer.output;
+  same([type, content[0].text], ["reasoning", "Six times seven."], "the thought");
+};
+const reasoning = { effort: "low" };
+expect("responses reasoning", () => whole("Respond, but think about it.", { reasoning }), thought);
+expect("responses stream reasoning", () => helped("Stream a response, but think about it.", { reasoning }), thought);
 expect("responses cut by length", () => whole("Respond until you run out of room."), (it) => {
   same([it.status, it.incomplete_details.reason], ["incomplete", "max_output_tokens"], "how it ended");
   says("This ends in the")(it);

@@ -132,6 +132,19 @@ def _():
     return answer
 
 
+@scenario("messages system text between turns")
+def _():
+    asked = [
+        {"role": "user", "content": "I cannot hear well."},
+        {"role": "system", "content": "Speak lowly."},
+        {"role": "assistant", "content": "Aye."},
+        {"role": "user", "content": "A message: and what did we agree?"},
+    ]
+    answer, it = whole(asked, system="You are a pirate.")
+    same(text_of(it), "To speak lowly, arr.", "the text")
+    return answer
+
+
 @scenario("messages settings")
 def _():
     # The package has no argument for the temperature any more; callers who need it send it so.
@@ -219,6 +232,29 @@ def _():
     same([block.type for block in it.content], ["text", "tool_use"], "the blocks")
     same(text_of(it), "Let me look that up.", "the text")
     called(it, "Paris")
+    return answer
+
+
+def announced(answer):
+    """Checks a call with words after it, which only a whole answer of OpenAI's cannot tell from words before it."""
+    same(sorted(block.type for block in answer.content), ["text", "tool_use"], "the blocks")
+    if VENDOR in ("anthropic", "gemini"):
+        same([block.type for block in answer.content], ["tool_use", "text"], "the blocks in order")
+    same(text_of(answer), "I am looking it up.", "the text")
+    called(answer, "Paris")
+
+
+@scenario("messages tool before text stored")
+def _():
+    answer, it = whole(user("A message: look up first, then say."), "drill-tools", tools=[WEATHER])
+    announced(it)
+    return answer
+
+
+@scenario("messages stream tool before text stored")
+def _():
+    answer, it = streamed(user("Stream a message: look up first, then say."), "drill-tools", tools=[WEATHER])
+    announced(it)
     return answer
 
 
@@ -310,3 +346,20 @@ def _():
     # The upstream says 17 whatever it is asked; where nobody counts, it is an estimate.
     check(counted == 17 if VENDOR == "anthropic" else 0 < counted < 200, f"it counted {counted}")
     return said(response.headers, counted)
+
+
+@scenario("messages effort")
+def _():
+    # Gemini knows no more of it.
+    effort = "high" if VENDOR == "gemini" else "max"
+    answer, it = whole(user("A message of plain words, with effort."), output_config={"effort": effort})
+    same(text_of(it), RIVERS, "the text")
+    return answer
+
+
+@scenario("models", (None,), calls=(0,))
+def _():
+    # What may be asked for; one list serves both vendors' packages.
+    listed = {model.id: model.display_name for model in client.models.list()}
+    check("drill" in listed and "drill-tools" in listed, f"the models are {listed}")
+    return said({}, None)

@@ -283,6 +283,22 @@ def _():
     return answer
 
 
+@scenario("chat tool before text stored")
+def _():
+    answer, it = whole(user("You may look up first, then say."), "drill-tools", tools=[WEATHER])
+    same(text_of(it), "I am looking it up.", "the text")
+    called(it, "Paris")
+    return answer
+
+
+@scenario("chat stream tool before text stored")
+def _():
+    answer, it = streamed(user("Do stream: look up first, then say."), "drill-tools", tools=[WEATHER])
+    same(text_of(it), "I am looking it up.", "the text")
+    called(it, "Paris")
+    return answer
+
+
 @scenario("chat tool result")
 def _():
     call = {"id": "call_paris", "type": "function", "function": {"name": "get_weather", "arguments": '{"city":"Paris"}'}}
@@ -300,6 +316,8 @@ def _():
 def _():
     answer, it = whole(user("Do think about it."), reasoning_effort="low")
     same(text_of(it), "It is 42.", "the text")
+    # A field that the package does not know and shows all the same.
+    same(it.choices[0].message.reasoning_content, "Six times seven.", "the thought")
     return answer
 
 

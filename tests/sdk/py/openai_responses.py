@@ -227,6 +227,14 @@ def _():
     return answer
 
 
+@scenario("responses stream tool before text stored")
+def _():
+    answer, it = helped("Respond, but look up first, then say.", "drill-tools", tools=[WEATHER])
+    same(it.output_text, "I am looking it up.", "the text")
+    called(it, "Paris")
+    return answer
+
+
 @scenario("responses tool result")
 def _():
     asked = [
@@ -243,6 +251,16 @@ def _():
 def _():
     answer, it = whole("Respond, but think about it.", reasoning={"effort": "low"})
     same(it.output_text, "It is 42.", "the text")
+    thought = it.output[0]
+    same((thought.type, thought.content[0].text), ("reasoning", "Six times seven."), "the thought")
+    return answer
+
+
+@scenario("responses stream reasoning")
+def _():
+    answer, it = helped("Stream a response, but think about it.", reasoning={"effort": "low"})
+    same(it.output_text, "It is 42.", "the text")
+    same(it.output[0].content[0].text, "Six times seven.", "the thought")
     return answer
 
 
