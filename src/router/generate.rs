@@ -60,6 +60,8 @@ pub struct ChainFailure {
     /// The one to report: the caller's own mistake where the first upstream saw one, else the last failure.
     pub error: ProviderError,
     pub attempts: Vec<chat::Attempt>,
+    /// How each upstream failed that was called.
+    pub kinds: Vec<ProviderErrorKind>,
     /// The shortest wait that any of them asked for.
     pub retry_after: Option<Duration>,
     /// Whether the model that is missing was named freely by the caller.
@@ -84,6 +86,7 @@ impl Router {
         mut sink: impl FnMut(Event) + Send,
     ) -> Result<Generation, Failure> {
         let mut attempts = Vec::new();
+        let mut kinds = Vec::new();
         let mut retry_after: Option<Duration> = None;
         let mut failed: Option<(ProviderError, bool)> = None;
         let mut too_small = TooSmall::default();
@@ -106,14 +109,20 @@ impl Router {
                         last.result = error.attempt_label();
                     }
                     let is_model_free = step.is_free;
+                    kinds.push(error.kind);
                     return Err(Failure::Upstream(ChainFailure {
                         error,
                         attempts,
+                        kinds,
                         retry_after,
                         is_model_free,
                     }));
                 }
-                Ended::Failed(error) | Ended::Unsendable(error) => error,
+                Ended::Failed(error) => {
+                    kinds.push(error.kind);
+                    error
+                }
+                Ended::Unsendable(error) => error,
             };
             retry_after = [retry_after, error.retry_after].into_iter().flatten().min();
             let is_over = Instant::now() >= times.first_token;
@@ -132,13 +141,19 @@ impl Router {
                 _ => (error, step.is_free),
             };
             if is_final {
-                return Err(Failure::Upstream(ChainFailure { error, attempts, retry_after, is_model_free }));
+                return Err(Failure::Upstream(ChainFailure {
+                    error,
+                    attempts,
+                    kinds,
+                    retry_after,
+                    is_model_free,
+                }));
             }
             failed = Some((error, is_model_free));
         }
         // The gateway asks for no generation along an empty chain.
         let error = ProviderError::new(ProviderErrorKind::ModelMissing, "the route has no upstream");
-        Err(Failure::Upstream(ChainFailure { error, attempts, retry_after, is_model_free: false }))
+        Err(Failure::Upstream(ChainFailure { error, attempts, kinds, retry_after, is_model_free: false }))
     }
 }
 

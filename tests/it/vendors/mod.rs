@@ -3,9 +3,12 @@
 mod answers;
 mod cast;
 mod client;
+mod compatible;
+mod counting;
 mod crossing;
 mod events;
 mod failing;
 mod inexpressible;
+mod listing;
 mod requests;
 mod streaming;
