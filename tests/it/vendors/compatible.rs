@@ -81,7 +81,7 @@ async fn usage_may_come_in_a_chunk_whose_choices_are_null() {
 }
 
 #[tokio::test]
-async fn an_error_in_a_good_response_is_a_failure_of_its_code() {
+async fn row_43_an_error_in_a_good_response_is_a_failure_of_its_code() {
     for (error, status, attempt) in [
         (json!({"code": 429, "message": "m"}), 503, "429"),
         (json!({"code": 402, "message": "m"}), 503, "402"),
@@ -109,37 +109,48 @@ async fn an_error_in_a_good_response_is_a_failure_of_its_code() {
 
 #[tokio::test]
 async fn reasoning_beside_the_content_is_told_apart_from_it() {
-    for field in ["reasoning_content", "reasoning"] {
-        let app = compatible().await;
-        app.upstream.always(chunks(&[
-            delta(json!({"role": "assistant", field: "Let me "}), None),
-            delta(json!({field: "see."}), None),
-            delta(json!({"content": "A delta."}), None),
-            delta(json!({}), Some("stop")),
-            json!({"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 9}}),
-        ]));
-        for client in CLIENTS {
-            let thoughts = if client == Client::Native { "" } else { "Let me see." };
-            let mut body = client.ask_fake(PROMPT);
-            if client == Client::OpenAi {
-                body["stream_options"] = json!({"include_usage": true});
-            }
-            let streamed = client.streamed(&app.stream(client.path(), body).await.rest().await);
-            let whole = client.whole(&app.post(client.path(), &[], client.ask_fake(PROMPT)).await);
-            for read in [&streamed, &whole] {
-                assert_eq!(
-                    (read.text.as_str(), read.thoughts.as_str()),
-                    ("A delta.", thoughts),
-                    "{client:?} {field}"
-                );
-            }
+    let app = compatible().await;
+    app.upstream.always(chunks(&[
+        delta(json!({"role": "assistant", "reasoning_content": "Let me "}), None),
+        delta(json!({"reasoning_content": "see."}), None),
+        delta(json!({"content": "A delta."}), None),
+        delta(json!({}), Some("stop")),
+        json!({"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 9}}),
+    ]));
+    for client in CLIENTS {
+        let thoughts = if client == Client::Native { "" } else { "Let me see." };
+        let mut body = client.ask_fake(PROMPT);
+        if client == Client::OpenAi {
+            body["stream_options"] = json!({"include_usage": true});
         }
-        assert_eq!(app.upstream.calls(), 1);
+        let streamed = client.streamed(&app.stream(client.path(), body).await.rest().await);
+        let whole = client.whole(&app.post(client.path(), &[], client.ask_fake(PROMPT)).await);
+        for read in [&streamed, &whole] {
+            assert_eq!((read.text.as_str(), read.thoughts.as_str()), ("A delta.", thoughts), "{client:?}");
+        }
+    }
+    assert_eq!(app.upstream.calls(), 1);
+}
+
+#[tokio::test]
+async fn a_field_that_only_the_server_knows_is_put_together_from_its_pieces() {
+    let app = compatible().await;
+    app.upstream.always(chunks(&[
+        delta(json!({"role": "assistant", "reasoning": "Let me "}), None),
+        delta(json!({"reasoning": "see."}), None),
+        delta(json!({"content": "A delta."}), None),
+        delta(json!({}), Some("stop")),
+    ]));
+    for source in ["upstream", "exact"] {
+        let response = app.chat(Client::OpenAi.ask_fake(PROMPT)).await;
+        assert_eq!(response.source(), source);
+        let message = &response.json()["choices"][0]["message"];
+        assert_eq!((&message["content"], &message["reasoning"]), (&json!("A delta."), &json!("Let me see.")));
     }
 }
 
 #[tokio::test]
-async fn comments_unknown_events_and_unknown_fields_are_no_trouble() {
+async fn row_52_unknown_events_and_unknown_fields_are_no_trouble() {
     let stream = concat!(
         ": OPENROUTER PROCESSING\n\n",
         "event: surprise\ndata: {\"choices\": []}\n\n",

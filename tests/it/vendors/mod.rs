@@ -1,6 +1,7 @@
 //! Every client's dialect with every vendor's: what the vendor hears, what the client gets, and what goes wrong between.
 
 mod answers;
+mod bodies;
 mod cast;
 mod client;
 mod compatible;
