@@ -1,5 +1,6 @@
 //! Every client's dialect with every vendor's: what the vendor hears, what the client gets, and what goes wrong between.
 
+mod agents;
 mod answers;
 mod bodies;
 mod cast;
