@@ -272,13 +272,13 @@ impl From<GatewayError> for HttpError {
 
 /// Maps the failure of every upstream that was asked.
 fn upstream(failure: &ChainFailure) -> HttpError {
-    let ChainFailure { error, attempts, retry_after, is_model_free } = failure;
+    let ChainFailure { error, attempts, kinds, retry_after, is_model_free } = failure;
     let mut mapped = if error.kind.is_callers_fault() {
         callers_fault(error)
     } else if error.kind == ProviderErrorKind::ModelMissing && *is_model_free {
         model_not_found("no upstream knows the model that was asked for")
     } else {
-        match Breakdown::of(error.kind, attempts) {
+        match Breakdown::of(error.kind, kinds) {
             Breakdown::NobodyCouldBeAsked => HttpError::server(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "no upstream can be asked now: each one is limited, overloaded or out of use",
@@ -330,17 +330,10 @@ enum Breakdown {
 
 impl Breakdown {
     /// `last` decides alone where no call was made.
-    fn of(last: ProviderErrorKind, attempts: &[Attempt]) -> Self {
-        let each = attempts.iter().map(|attempt| Self::of_attempt(&attempt.result));
-        each.reduce(|all, one| if all == one { all } else { Self::Failed }).unwrap_or(match last {
-            ProviderErrorKind::Timeout => Self::TimedOut,
-            _ => Self::NobodyCouldBeAsked,
-        })
-    }
-
-    fn of_attempt(result: &str) -> Self {
-        match result {
-            "401" | "402" | "403" | "404" | "429" | "503" | "529" => Self::NobodyCouldBeAsked,
+    fn of(last: ProviderErrorKind, kinds: &[ProviderErrorKind]) -> Self {
+        match last {
+            ProviderErrorKind::Timeout if kinds.is_empty() => Self::TimedOut,
+            _ if kinds.iter().all(|kind| kind.is_out_of_reach()) => Self::NobodyCouldBeAsked,
             _ => Self::Failed,
         }
     }
@@ -383,12 +376,17 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::providers::TransportFault;
 
-    fn failure(kind: ProviderErrorKind, results: &[&str], retry_after: Option<u64>) -> Response<Body> {
-        let attempt = |result: &&str| Attempt { upstream: "p/m".into(), result: (*result).to_owned() };
+    /// Answers for upstreams that failed so, one after the other; the last is the one to report.
+    fn failure(kinds: &[ProviderErrorKind], retry_after: Option<u64>) -> Response<Body> {
+        let attempt =
+            |kind: &ProviderErrorKind| Attempt { upstream: "p/m".into(), result: kind.name().into() };
+        let last = kinds.last().copied().unwrap_or(ProviderErrorKind::Overloaded);
         let failure = ChainFailure {
-            error: ProviderError::new(kind, "sk-secret of org-1"),
-            attempts: results.iter().map(attempt).collect(),
+            error: ProviderError::new(last, "sk-secret of org-1"),
+            attempts: kinds.iter().map(attempt).collect(),
+            kinds: kinds.to_vec(),
             retry_after: retry_after.map(Duration::from_secs),
             is_model_free: false,
         };
@@ -402,18 +400,19 @@ mod tests {
     #[test]
     fn failures_of_all_upstreams_add_up() {
         use ProviderErrorKind as Kind;
-        for (kind, results, status) in [
-            (Kind::RateLimited, &["429", "429"][..], 503),
-            (Kind::BadKey, &["401", "503"], 503),
-            (Kind::ModelMissing, &["404"], 503),
-            (Kind::Overloaded, &[], 503),
-            (Kind::Timeout, &["timeout", "timeout"], 502),
-            (Kind::Timeout, &["429", "timeout"], 502),
-            (Kind::ServerError, &["500"], 502),
-            (Kind::RateLimited, &["connect", "429"], 502),
-            (Kind::BadRequest, &["400"], 400),
+        for (kinds, status) in [
+            (&[Kind::RateLimited, Kind::RateLimited][..], 503),
+            (&[Kind::Overloaded, Kind::BadKey], 503),
+            (&[Kind::QuotaGone], 503),
+            (&[Kind::ModelMissing], 503),
+            (&[], 503),
+            (&[Kind::Timeout, Kind::Timeout], 502),
+            (&[Kind::RateLimited, Kind::Timeout], 502),
+            (&[Kind::ServerError], 502),
+            (&[Kind::Transport(TransportFault::Connect), Kind::RateLimited], 502),
+            (&[Kind::BadRequest], 400),
         ] {
-            assert_eq!(failure(kind, results, None).status().as_u16(), status, "{kind:?} {results:?}");
+            assert_eq!(failure(kinds, None).status().as_u16(), status, "{kinds:?}");
         }
     }
 
@@ -422,6 +421,7 @@ mod tests {
         let ours = HttpError::from(GatewayError::Upstream(Arc::new(ChainFailure {
             error: ProviderError::new(ProviderErrorKind::BadKey, "sk-secret"),
             attempts: Vec::new(),
+            kinds: Vec::new(),
             retry_after: None,
             is_model_free: false,
         })));
@@ -431,19 +431,19 @@ mod tests {
     #[test]
     fn sdks_are_told_whether_to_try_again() {
         use ProviderErrorKind as Kind;
-        for (kind, results, known, after, should) in [
-            (Kind::RateLimited, "429", Some(3), Some("3"), None),
-            (Kind::RateLimited, "429", Some(11), Some("11"), Some("false")),
-            (Kind::RateLimited, "429", None, None, Some("false")),
-            (Kind::ServerError, "500", Some(3), Some("3"), Some("false")),
-            (Kind::ServerError, "500", None, None, Some("false")),
-            (Kind::Timeout, "timeout", None, None, Some("false")),
-            (Kind::BadRequest, "400", None, None, None),
+        for (kind, known, after, should) in [
+            (Kind::RateLimited, Some(3), Some("3"), None),
+            (Kind::RateLimited, Some(11), Some("11"), Some("false")),
+            (Kind::RateLimited, None, None, Some("false")),
+            (Kind::ServerError, Some(3), Some("3"), Some("false")),
+            (Kind::ServerError, None, None, Some("false")),
+            (Kind::Timeout, None, None, Some("false")),
+            (Kind::BadRequest, None, None, None),
         ] {
-            let response = failure(kind, &[results], known);
+            let response = failure(&[kind], known);
             assert_eq!(header(&response, "retry-after"), after, "{kind:?} {known:?}");
             assert_eq!(header(&response, "x-should-retry"), should, "{kind:?} {known:?}");
-            assert_eq!(header(&response, "x-upstream-attempts"), Some(&*format!("p/m;{results}")));
+            assert_eq!(header(&response, "x-upstream-attempts"), Some(&*format!("p/m;{}", kind.name())));
         }
         let overloaded = HttpError::from(GatewayError::Overloaded).into_response();
         assert_eq!(header(&overloaded, "retry-after"), Some("1"));

@@ -116,6 +116,25 @@ impl ProviderErrorKind {
         }
     }
 
+    /// Returns whether the upstream as good as could not be asked: it is limited or overloaded, or our account, our key
+    /// or the model is of no use there.
+    pub const fn is_out_of_reach(self) -> bool {
+        match self {
+            Self::RateLimited | Self::Overloaded | Self::QuotaGone | Self::BadKey | Self::ModelMissing => {
+                true
+            }
+            Self::ServerError
+            | Self::Transport(_)
+            | Self::Timeout
+            | Self::Malformed
+            | Self::Capability
+            | Self::ContextTooLong
+            | Self::BadRequest
+            | Self::ContentPolicy
+            | Self::Refusal => false,
+        }
+    }
+
     /// Returns whether another upstream may do better. A context that is too long for one model may fit another; a
     /// refused content must not be carried from vendor to vendor until one takes it.
     pub const fn may_fail_over(self) -> bool {

@@ -43,9 +43,11 @@ impl Router {
                 Ok(Err(error)) if error.status.is_some() && error.kind.is_callers_fault() => {
                     let attempt = chat::Attempt { upstream: step.name(), result: error.attempt_label() };
                     let attempts = vec![attempt];
+                    let kinds = vec![error.kind];
                     return Err(ChainFailure {
                         error,
                         attempts,
+                        kinds,
                         retry_after: None,
                         is_model_free: step.is_free,
                     });

@@ -88,6 +88,7 @@ impl Router {
             let attempt = chat::Attempt { upstream: upstream.name.clone(), result: error.attempt_label() };
             let retry_after = error.wait_hint();
             Failure::Upstream(ChainFailure {
+                kinds: vec![error.kind],
                 error,
                 attempts: vec![attempt],
                 retry_after,

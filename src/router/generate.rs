@@ -60,6 +60,8 @@ pub struct ChainFailure {
     /// The one to report: the caller's own mistake where the first upstream saw one, else the last failure.
     pub error: ProviderError,
     pub attempts: Vec<chat::Attempt>,
+    /// How each upstream failed that was called.
+    pub kinds: Vec<ProviderErrorKind>,
     /// The shortest wait that any of them asked for.
     pub retry_after: Option<Duration>,
     /// Whether the model that is missing was named freely by the caller.
@@ -136,6 +138,8 @@ struct Blame {
     /// The error, and whether the caller named its model freely.
     asked: Option<(ProviderError, bool)>,
     unsendable: Option<(ProviderError, bool)>,
+    /// The classes of all failures, in order.
+    kinds: Vec<ProviderErrorKind>,
     /// The shortest wait that any of them asked for.
     retry_after: Option<Duration>,
 }
@@ -150,6 +154,7 @@ impl Blame {
     }
 
     fn failed(&mut self, error: ProviderError, step: &Step) {
+        self.kinds.push(error.kind);
         self.retry_after = [self.retry_after, error.wait_hint()].into_iter().flatten().min();
         self.asked = match self.asked.take() {
             Some(earlier) if earlier.0.kind.is_callers_fault() || error.kind.is_callers_fault() => {
@@ -160,17 +165,19 @@ impl Blame {
     }
 
     /// Reports this failure, whatever came before.
-    fn on(self, error: ProviderError, step: &Step, attempts: Vec<chat::Attempt>) -> ChainFailure {
-        ChainFailure { error, attempts, retry_after: self.retry_after, is_model_free: step.is_free }
+    fn on(mut self, error: ProviderError, step: &Step, attempts: Vec<chat::Attempt>) -> ChainFailure {
+        self.kinds.push(error.kind);
+        let Self { kinds, retry_after, .. } = self;
+        ChainFailure { error, attempts, kinds, retry_after, is_model_free: step.is_free }
     }
 
     fn settled(self, attempts: Vec<chat::Attempt>) -> ChainFailure {
-        let Self { asked, unsendable, retry_after } = self;
+        let Self { asked, unsendable, kinds, retry_after } = self;
         // The gateway asks for no generation along an empty chain.
         let nobody =
             || (ProviderError::new(ProviderErrorKind::ModelMissing, "the route has no upstream"), false);
         let (error, is_model_free) = asked.or(unsendable).unwrap_or_else(nobody);
-        ChainFailure { error, attempts, retry_after, is_model_free }
+        ChainFailure { error, attempts, kinds, retry_after, is_model_free }
     }
 }
 

@@ -298,12 +298,17 @@ impl Serialize for OutMessage<'_> {
         map.serialize_entry("role", role.name())?;
         let mark_of = |part| self.marks.at(MarkedPlace::Part { message: self.at, part });
         let is_marked = (0..content.len()).any(|part| mark_of(part).is_some());
-        let mut said = content.iter().filter(|part| is_said(part));
+        let is_own = self.is_own;
+        let mut said = content.iter().filter(|part| is_said(part, is_own));
         match (said.next(), said.next()) {
             _ if is_marked => map.serialize_entry(
                 "content",
-                &OutParts { parts: content, is_error: *is_error, mark_of: &mark_of },
+                &OutParts { parts: content, is_error: *is_error, is_own, mark_of: &mark_of },
             )?,
+            // Other dialects have results without a word; here a result is a text.
+            (None, _) if *role == Role::Tool && !is_own => {
+                map.serialize_entry("content", if *is_error { TOOL_ERROR.trim_end() } else { "" })?;
+            }
             (None, _) => map.serialize_entry("content", &Value::Null)?,
             (Some(Part::Text(text) | Part::Cited { text, .. }), None) if *is_error => {
                 map.serialize_entry("content", &format_args!("{TOOL_ERROR}{text}"))?;
@@ -313,7 +318,7 @@ impl Serialize for OutMessage<'_> {
             }
             _ => map.serialize_entry(
                 "content",
-                &OutParts { parts: content, is_error: *is_error, mark_of: &mark_of },
+                &OutParts { parts: content, is_error: *is_error, is_own, mark_of: &mark_of },
             )?,
         }
         if let Some(name) = name {
@@ -341,10 +346,23 @@ impl Serialize for OutMessage<'_> {
     }
 }
 
-/// Returns whether a part stands in the content; the others have fields of their own.
-fn is_said(part: &Part) -> bool {
+impl OutMessage<'_> {
+    /// Returns whether anything of it is for this reader. Of a turn in another dialect thoughts alone may be there, and a
+    /// turn that says nothing is refused.
+    pub(super) fn says_something(&self) -> bool {
+        let Message { role, content, .. } = self.message;
+        self.is_own
+            || *role != Role::Assistant
+            || content.iter().any(|part| is_said(part, false) || part.tool_call().is_some())
+    }
+}
+
+/// Returns whether a part stands in the content; the others have fields of their own. What another dialect has besides
+/// was refused beforehand, but for thoughts that its vendor sealed: those are for nobody else.
+fn is_said(part: &Part, is_own: bool) -> bool {
     match part {
-        Part::Text(_) | Part::Cited { .. } | Part::Image(_) | Part::Refusal(_) | Part::Other(_) => true,
+        Part::Text(_) | Part::Cited { .. } | Part::Image(_) | Part::Refusal(_) => true,
+        Part::Other(_) => is_own,
         Part::Reasoning(_) | Part::ToolCall(_) => false,
     }
 }
@@ -352,6 +370,7 @@ fn is_said(part: &Part) -> bool {
 struct OutParts<'a, F> {
     parts: &'a [Part],
     is_error: bool,
+    is_own: bool,
     /// The mark of the part at this place.
     mark_of: &'a F,
 }
@@ -393,6 +412,7 @@ impl<'m, F: Fn(usize) -> Option<&'m Value>> Serialize for OutParts<'_, F> {
                     let image_url = OutImage { url: data_url::write(source), detail: detail.as_deref() };
                     OutPart::ImageUrl { image_url }
                 }
+                Part::Other(_) if !self.is_own => continue,
                 Part::Other(part) => {
                     list.serialize_element(&Marked { part, cache_control })?;
                     continue;

@@ -284,7 +284,8 @@ impl Serialize for OutRequest<'_> {
         // OpenAI itself has no such marks, and refuses what it does not know.
         let marks = Marks(Some(self.request).filter(|_| is_own && is_extended));
         let out_message = |(at, message)| OutMessage { message, at, marks, is_own };
-        let out_messages: Vec<_> = messages.iter().enumerate().map(out_message).collect();
+        let out_messages = messages.iter().enumerate().map(out_message).filter(OutMessage::says_something);
+        let out_messages: Vec<_> = out_messages.collect();
 
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("model", model)?;

@@ -6,6 +6,7 @@ use super::cast::{Cast, Manner, Said, VENDORS, Vendor};
 use super::client::{CLIENTS, Client};
 use crate::support::anthropic;
 use crate::support::app::with;
+use crate::support::reply::Gate;
 
 const PROMPT: &str = "What is a strait?";
 const ANSWER: &str = "A strait is a narrow water between two lands.";
@@ -144,5 +145,31 @@ async fn calls_of_tools_cross_where_the_route_keeps_them_and_only_there() {
                 assert_eq!((response.source(), cast.calls()), ("upstream", times), "{vendor:?} {writer:?}");
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn clients_of_all_dialects_share_one_answer_while_it_comes() {
+    for vendor in VENDORS {
+        let cast = Cast::exact().await;
+        let gate = Gate::shut();
+        cast.says(vendor, Said::Text(ANSWER), &Manner::Held(gate.clone()));
+        let mut streams = Vec::new();
+        for client in CLIENTS {
+            // Who allows more than the one who asked first is not content with that answer.
+            let body = match client {
+                Client::OpenAi => with(ask(client, vendor), "max_tokens", json!(1000)),
+                Client::Responses => with(ask(client, vendor), "max_output_tokens", json!(1000)),
+                Client::Anthropic | Client::Native => ask(client, vendor),
+            };
+            let mut stream = cast.stream(client, body).await;
+            stream.read_until("strait").await;
+            streams.push((client, stream));
+        }
+        gate.open();
+        for (client, stream) in streams {
+            assert_eq!(client.streamed(&stream.rest().await).text, ANSWER, "{vendor:?} {client:?}");
+        }
+        assert_eq!(cast.calls(), 1, "{vendor:?}");
     }
 }
