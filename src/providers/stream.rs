@@ -11,6 +11,8 @@ pub struct StreamDecoder {
     events: sse::Decoder,
     reader: AnswerReader,
     choices: u32,
+    /// The choices that have ended.
+    finished: Vec<u32>,
     /// Whether the stream broke after its answer was complete.
     is_over: bool,
 }
@@ -18,7 +20,13 @@ pub struct StreamDecoder {
 impl StreamDecoder {
     /// Begins to read an answer of so many choices.
     pub fn new(format: Format, choices: u32) -> Self {
-        Self { events: sse::Decoder::default(), reader: AnswerReader::new(format), choices, is_over: false }
+        Self {
+            events: sse::Decoder::default(),
+            reader: AnswerReader::new(format),
+            choices,
+            finished: Vec::new(),
+            is_over: false,
+        }
     }
 
     /// Takes the next bytes, cut anywhere, and adds the pieces that they complete: none for a comment or a ping,
@@ -61,16 +69,33 @@ impl StreamDecoder {
 
     fn read(&mut self, bytes: &[u8], deltas: &mut Vec<Delta>) -> Result<(), ProviderError> {
         for event in self.events.feed(bytes).map_err(ProviderError::malformed)? {
-            self.reader.read(&event, deltas).map_err(refused)?;
+            self.read_event(&event, deltas)?;
         }
         Ok(())
     }
 
     fn read_rest(&mut self, deltas: &mut Vec<Delta>) -> Result<(), ProviderError> {
         if let Some(event) = self.events.finish().map_err(ProviderError::malformed)? {
-            self.reader.read(&event, deltas).map_err(refused)?;
+            self.read_event(&event, deltas)?;
         }
         Ok(())
+    }
+
+    /// What a vendor repeats after the end of a choice is no part of it (fault 50).
+    fn read_event(&mut self, event: &sse::Event, deltas: &mut Vec<Delta>) -> Result<(), ProviderError> {
+        let from = deltas.len();
+        let read = self.reader.read(event, deltas).map_err(refused);
+        for delta in deltas.split_off(from) {
+            let choice = choice_of(&delta);
+            if choice.is_some_and(|choice| self.finished.contains(&choice)) {
+                continue;
+            }
+            if let Delta::Finish { choice, .. } = &delta {
+                self.finished.push(*choice);
+            }
+            deltas.push(delta);
+        }
+        read
     }
 
     fn forgive(&mut self, read: Result<(), ProviderError>) -> Result<(), ProviderError> {
@@ -79,6 +104,23 @@ impl StreamDecoder {
             return Ok(());
         }
         read
+    }
+}
+
+/// Returns the choice that a piece belongs to; `None` for what belongs to the answer.
+const fn choice_of(delta: &Delta) -> Option<u32> {
+    match delta {
+        Delta::Start { .. } | Delta::Usage(_) => None,
+        Delta::Break { choice }
+        | Delta::Text { choice, .. }
+        | Delta::Citation { choice, .. }
+        | Delta::Reasoning { choice, .. }
+        | Delta::Refusal { choice, .. }
+        | Delta::ToolCall { choice, .. }
+        | Delta::Part { choice, .. }
+        | Delta::Logprobs { choice, .. }
+        | Delta::Unknown { choice, .. }
+        | Delta::Finish { choice, .. } => Some(*choice),
     }
 }
 
@@ -100,6 +142,20 @@ mod tests {
         let error = stream.feed(bytes.as_bytes(), &mut deltas).unwrap_err();
         assert_eq!(error.kind, ProviderErrorKind::ServerError);
         assert!(deltas.contains(&Delta::Text { choice: 0, text: "said".into() }));
+    }
+
+    #[test]
+    fn what_is_repeated_after_the_end_of_a_choice_is_no_part_of_it() {
+        let said = r#"data: {"id":"1","choices":[{"index":0,"delta":{"content":"said"}}]}"#;
+        let stop = r#"data: {"id":"1","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
+        let usage = r#"data: {"id":"1","choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2}}"#;
+        let bytes = [said, stop, said, stop, usage, "data: [DONE]"].join("\n\n") + "\n\n";
+        let deltas = read([bytes.as_bytes()]).unwrap();
+        let mut assembly = Assembly::default();
+        deltas.iter().for_each(|delta| assembly.push(delta));
+        let answer = assembly.into_answer().unwrap();
+        assert_eq!((answer.text().as_ref(), answer.usage.is_some()), ("said", true));
+        assert!(matches!(deltas.as_slice(), [_, Delta::Text { .. }, Delta::Finish { .. }, Delta::Usage(_)]));
     }
 
     #[test]
