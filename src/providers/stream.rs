@@ -62,6 +62,11 @@ impl StreamDecoder {
         self.reader.is_finished(self.choices)
     }
 
+    /// Returns how many pieces were taken in of which nothing is told yet. While it grows the vendor is at work.
+    pub const fn kept(&self) -> usize {
+        self.reader.kept()
+    }
+
     /// Returns whether nothing follows: the vendor said so, or the stream broke when the answer was complete.
     pub const fn is_done(&self) -> bool {
         self.is_over || self.reader.is_done()

@@ -280,8 +280,9 @@ impl Stream {
                 self.decoder.finish(deltas)?;
                 return Ok(false);
             };
+            let kept = self.decoder.kept();
             let fed = self.decoder.feed(&chunk, deltas);
-            if deltas.iter().any(says_something) {
+            if self.decoder.kept() > kept || deltas.iter().any(says_something) {
                 self.last_token = Some(Instant::now());
             }
             if self.completed.is_none() && self.decoder.is_complete() {

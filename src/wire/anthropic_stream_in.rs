@@ -30,6 +30,8 @@ pub struct EventDecoder {
     last: Last,
     /// How many calls have begun.
     calls: u32,
+    /// How many pieces went into blocks that are told whole.
+    kept: usize,
 }
 
 /// The block under way.
@@ -124,6 +126,12 @@ impl EventDecoder {
         self.is_done
     }
 
+    /// Returns how many pieces were kept until their block is whole: nothing of them is told yet, but the vendor is at
+    /// work.
+    pub const fn kept(&self) -> usize {
+        self.kept
+    }
+
     /// Makes up the beginning of a stream whose server forgot it.
     fn begin(&mut self, deltas: &mut Vec<Delta>) {
         if !self.has_started {
@@ -188,6 +196,7 @@ impl EventDecoder {
     fn piece(&mut self, fields: Map<String, Value>, deltas: &mut Vec<Delta>) {
         if let Block::Other { fields: block, input } = &mut self.block {
             add_piece(block, input, fields);
+            self.kept += 1;
             return;
         }
         match (fields.get("type").and_then(Value::as_str), &mut self.block) {
@@ -430,6 +439,31 @@ mod tests {
             json!({"type": "later", "content": "ab", "list": [1, 2, 2], "citations": [1]}),
         ];
         assert_eq!(parts, whole.map(|block| Part::Other(block.as_object().unwrap().clone())));
+    }
+
+    #[test]
+    fn pieces_of_a_block_that_is_told_whole_are_counted() {
+        let mut decoder = EventDecoder::default();
+        let mut deltas = Vec::new();
+        for (data, kept) in [
+            (json!({"type": "message_start", "message": {"id": "m"}}), 0),
+            (
+                json!({"type": "content_block_start", "index": 0, "content_block": {"type": "server_tool_use"}}),
+                0,
+            ),
+            (
+                json!({"type": "content_block_delta", "delta": {"type": "input_json_delta", "partial_json": "{"}}),
+                1,
+            ),
+            (json!({"type": "ping"}), 1),
+            (
+                json!({"type": "content_block_delta", "delta": {"type": "input_json_delta", "partial_json": "}"}}),
+                2,
+            ),
+        ] {
+            decoder.decode(&sse::Event { name: None, data: data.to_string() }, &mut deltas).unwrap();
+            assert_eq!(decoder.kept(), kept, "{data}");
+        }
     }
 
     #[test]

@@ -67,6 +67,14 @@ impl AnswerReader {
         }
     }
 
+    /// Returns how many pieces were taken in of which nothing is told yet. While it grows the vendor is at work.
+    pub const fn kept(&self) -> usize {
+        match self {
+            Self::OpenAi(_) | Self::Gemini(_) => 0,
+            Self::Anthropic(events) => events.kept(),
+        }
+    }
+
     /// Returns whether the vendor has said that nothing follows.
     pub const fn is_done(&self) -> bool {
         match self {
