@@ -143,7 +143,13 @@ impl Assembly {
             }
             Delta::Unknown { choice, field, value } => {
                 let unknown = &mut choice_of(&mut self.answer, *choice).unknown;
-                merge(unknown.entry(field).or_insert(Value::Null), value);
+                let so_far = unknown.entry(field).or_insert(Value::Null);
+                match (so_far, value) {
+                    (Value::Array(calls), Value::Array(parts)) if field == "tool_calls" => {
+                        parts.iter().for_each(|part| merge_call(calls, part));
+                    }
+                    (so_far, value) => merge(so_far, value),
+                }
             }
             Delta::Finish { choice, reason } => {
                 // The first terminal wins: a second one is a vendor's slip (fault 50).
@@ -232,6 +238,16 @@ fn choice_of(answer: &mut ChatResponse, index: u32) -> &mut Choice {
         }
     };
     &mut answer.choices[at]
+}
+
+/// Continues a call of a kind that we do not know with its next part, or begins it: the parts of one have one number.
+fn merge_call(calls: &mut Vec<Value>, part: &Value) {
+    let number = part.get("index").filter(|number| number.is_number());
+    let known = calls.iter_mut().find(|call| number.is_some() && call.get("index") == number);
+    match known {
+        Some(call) => merge(call, part),
+        None => calls.push(part.clone()),
+    }
 }
 
 /// Continues a value with its next piece: texts and lists grow, objects merge, anything else is replaced.

@@ -13,6 +13,9 @@ use crate::chat::{
 /// The field in which DeepSeek, vLLM, SGLang and others put what the model thought.
 pub(super) const REASONING: &str = "reasoning_content";
 
+/// Where an assistant's calls stand.
+pub(super) const TOOL_CALLS: &str = "tool_calls";
+
 /// The mark by which some vendors are told what to keep in their prompt cache.
 pub(super) const CACHE_MARK: &str = "cache_control";
 
@@ -64,7 +67,7 @@ fn read_message(value: Value, at: &Path<'_>) -> Result<(Message, PartMarks), Wir
             "content" => message.content = read_content(value, &at, &mut marks)?,
             "name" => message.name = Some(at.text(value)?),
             "tool_call_id" => message.tool_call_id = Some(at.text(value)?),
-            "tool_calls" => match read_tool_calls(value, &at)? {
+            TOOL_CALLS => match read_tool_calls(value, &at)? {
                 Ok(plain) => calls = plain,
                 Err(value) => drop(message.unknown.insert(field, value)),
             },
@@ -158,7 +161,7 @@ fn plain_part(fields: &Map<String, Value>) -> Option<Part> {
 }
 
 /// Reads calls that are a function's name and arguments; gives the list back whole where one is or has anything else
-/// (a custom tool, a vendor's signature), since such a call must go on as it came.
+/// (a custom tool, a vendor's own field), since such a call must go on as it came.
 fn read_tool_calls(value: Value, at: &Path<'_>) -> Result<Result<Vec<ToolCall>, Value>, WireError> {
     let Value::Array(items) = &value else { return Err(at.error("must be a list")) };
     for (index, item) in items.iter().enumerate() {
@@ -166,44 +169,55 @@ fn read_tool_calls(value: Value, at: &Path<'_>) -> Result<Result<Vec<ToolCall>, 
             return Err(at.item(index).error("must be an object"));
         }
     }
-    Ok(plain_calls(items).ok_or(value))
+    let calls = items.iter().map(|item| function_call(item).filter(|_| is_plain(item))).collect();
+    Ok(Option::<Vec<_>>::ok_or(calls, value))
 }
 
-/// Returns the calls where each is a function's id, name and arguments and nothing else.
-pub(super) fn plain_calls(items: &[Value]) -> Option<Vec<ToolCall>> {
-    items.iter().map(plain_call).collect()
+/// Reads the calls of an answer where each is a function's. What vendors add to such a call is left out: callers of
+/// every dialect shall see it.
+pub(super) fn function_calls(items: &[Value]) -> Option<Vec<ToolCall>> {
+    items.iter().map(function_call).collect()
 }
 
-fn plain_call(item: &Value) -> Option<ToolCall> {
-    let mut call = ToolCall::default();
-    for (field, value) in item.as_object()? {
-        match (field.as_str(), value) {
-            ("id", Value::String(id)) => call.id.clone_from(id),
-            ("type", Value::String(kind)) if kind == "function" => {}
-            ("function", Value::Object(function)) => {
-                for (field, value) in function {
-                    match (field.as_str(), value) {
-                        ("name", Value::String(name)) => call.name.clone_from(name),
-                        ("arguments", Value::String(text)) => call.arguments.clone_from(text),
-                        _ => return None,
-                    }
-                }
-            }
-            (EXTRA, extra) => call.signature = Some(google_signature(extra)?.to_owned()),
-            _ => return None,
-        }
-    }
-    Some(call)
+fn function_call(item: &Value) -> Option<ToolCall> {
+    let is_function = item.get("type").is_none_or(|kind| kind.is_null() || kind == "function" || kind == "");
+    let function = item.get("function").filter(|_| is_function)?;
+    let text = |value: Option<&Value>| match value {
+        None | Some(Value::Null) => Some(String::new()),
+        Some(Value::String(text)) => Some(text.clone()),
+        Some(_) => None,
+    };
+    Some(ToolCall {
+        id: text(item.get("id"))?,
+        name: function.get("name")?.as_str()?.to_owned(),
+        arguments: text(function.get("arguments"))?,
+        signature: item.get(EXTRA).and_then(google_signature).map(str::to_owned),
+    })
+}
+
+/// Returns whether nothing is lost with what [`function_call`] leaves out. SDKs send back what they were given with
+/// the call's place in the stream and the arguments once more.
+fn is_plain(item: &Value) -> bool {
+    let has_only = |value: &Value, known: &[&str]| {
+        value.as_object().is_some_and(|fields| {
+            fields.iter().all(|(field, value)| value.is_null() || known.contains(&field.as_str()))
+        })
+    };
+    has_only(item, &["id", "type", "index", "function", EXTRA])
+        && item.get("function").is_some_and(|call| has_only(call, &["name", "arguments", "parsed_arguments"]))
+        && item.get(EXTRA).is_none_or(|extra| {
+            extra.is_null()
+                || has_only(extra, &["google"])
+                    && extra.get("google").is_some_and(|google| has_only(google, &["thought_signature"]))
+        })
 }
 
 /// Where Google's compatible endpoint puts its seal on a call.
 pub(super) const EXTRA: &str = "extra_content";
 
-/// Returns the seal, if nothing else stands beside it.
+/// Returns the seal, where there is one.
 pub(super) fn google_signature(extra: &Value) -> Option<&str> {
-    let only = |value: &'_ Value| value.as_object().is_some_and(|fields| fields.len() == 1);
-    let google = extra.get("google").filter(|google| only(extra) && only(google))?;
-    google.get("thought_signature")?.as_str()
+    extra.get("google")?.get("thought_signature")?.as_str()
 }
 
 /// Reads the field `tools`, and adds what of it is to be kept in the vendor's prompt cache.
@@ -276,6 +290,8 @@ pub(super) struct OutMessage<'a> {
     /// Whether the request came in this dialect: fields that we do not know, and thoughts of earlier turns, go to
     /// nobody else.
     pub(super) is_own: bool,
+    /// Whether the reader takes fields that OpenAI itself does not have.
+    pub(super) is_extended: bool,
 }
 
 /// The marks for the prompt cache, where the reader knows what they are.
@@ -324,7 +340,7 @@ impl Serialize for OutMessage<'_> {
         }
         let calls = content.iter().filter_map(Part::tool_call);
         if calls.clone().next().is_some() {
-            map.serialize_entry("tool_calls", &OutCalls(calls))?;
+            map.serialize_entry(TOOL_CALLS, &OutCalls { calls, with_seals: self.is_extended })?;
         }
         if let Some(mark) = self.marks.at(MarkedPlace::Message(self.at)) {
             map.serialize_entry(CACHE_MARK, mark)?;
@@ -406,7 +422,11 @@ impl<'m, F: Fn(usize) -> Option<&'m Value>> Serialize for OutParts<'_, F> {
 }
 
 /// Calls of functions, in a request or an answer.
-pub(super) struct OutCalls<I>(pub(super) I);
+pub(super) struct OutCalls<I> {
+    pub(super) calls: I,
+    /// Whether Google's seals are written: OpenAI itself refuses what it does not know.
+    pub(super) with_seals: bool,
+}
 
 impl<'a, I: Iterator<Item = &'a ToolCall> + Clone> Serialize for OutCalls<I> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -423,11 +443,11 @@ impl<'a, I: Iterator<Item = &'a ToolCall> + Clone> Serialize for OutCalls<I> {
             name: &'a str,
             arguments: &'a str,
         }
-        serializer.collect_seq(self.0.clone().map(|ToolCall { id, name, arguments, signature }| Call {
+        serializer.collect_seq(self.calls.clone().map(|ToolCall { id, name, arguments, signature }| Call {
             id,
             r#type: "function",
             function: Function { name, arguments },
-            extra: signature.as_deref().map(extra_content),
+            extra: signature.as_deref().filter(|_| self.with_seals).map(extra_content),
         }))
     }
 }

@@ -283,7 +283,7 @@ impl Serialize for OutRequest<'_> {
         let is_own = self.is_own;
         // OpenAI itself has no such marks, and refuses what it does not know.
         let marks = Marks(Some(self.request).filter(|_| is_own && is_extended));
-        let out_message = |(at, message)| OutMessage { message, at, marks, is_own };
+        let out_message = |(at, message)| OutMessage { message, at, marks, is_own, is_extended };
         let out_messages: Vec<_> = messages.iter().enumerate().map(out_message).collect();
 
         let mut map = serializer.serialize_map(None)?;

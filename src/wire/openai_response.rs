@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::ErrorShape;
 use super::failure::{AnswerError, parse};
-use super::openai_message::{OutCalls, REASONING, plain_calls};
+use super::openai_message::{OutCalls, REASONING, TOOL_CALLS, function_calls};
 use super::openai_usage::{OutUsage, read_usage};
 use crate::chat::{ChatResponse, Choice, Dialect, FinishReason, Part, Reasoning, Usage};
 
@@ -87,9 +87,9 @@ fn read_choice(value: Value, at: u32) -> Result<Choice, AnswerError> {
             ("content", _) => return Err(AnswerError::malformed("the content is not a text")),
             (REASONING, Value::String(words)) => thought = Some(words).filter(|words| !words.is_empty()),
             ("refusal", Value::String(words)) => refusal = Some(words),
-            ("tool_calls", Value::Array(items)) if items.is_empty() => {}
-            ("tool_calls", Value::Array(items)) => match plain_calls(&items) {
-                Some(plain) => calls = plain,
+            (TOOL_CALLS, Value::Array(items)) if items.is_empty() => {}
+            (TOOL_CALLS, Value::Array(items)) => match function_calls(&items) {
+                Some(functions) => calls = functions,
                 None => drop(unknown.insert(field, Value::Array(items))),
             },
             (_, value) => drop(unknown.insert(field, value)),
@@ -206,17 +206,33 @@ impl Serialize for OutAnswerMessage<'_> {
         if let Some(thought) = thoughts(choice) {
             map.serialize_entry(REASONING, &thought)?;
         }
-        let calls = choice.tool_calls();
-        if calls.clone().next().is_some() {
-            map.serialize_entry("tool_calls", &OutCalls(calls))?;
+        let calls = OutCalls { calls: choice.tool_calls(), with_seals: true };
+        match choice.unknown.get(TOOL_CALLS).filter(|_| with_unknown) {
+            Some(Value::Array(others)) => map.serialize_entry(TOOL_CALLS, &in_order(&calls, others))?,
+            _ if calls.calls.clone().next().is_some() => map.serialize_entry(TOOL_CALLS, &calls)?,
+            _ => {}
         }
         if with_unknown {
-            for (field, value) in &choice.unknown {
+            for (field, value) in choice.unknown.iter().filter(|(field, _)| *field != TOOL_CALLS) {
                 map.serialize_entry(field, value)?;
             }
         }
         map.end()
     }
+}
+
+/// Puts calls that are no function's, whose place a stream has told, among those that are.
+fn in_order(calls: &impl Serialize, others: &[Value]) -> Value {
+    let mut all = serde_json::to_value(calls).expect(WRITES);
+    if let Value::Array(all) = &mut all {
+        for other in others {
+            let mut other = other.clone();
+            let at = other.as_object_mut().and_then(|fields| fields.shift_remove("index"));
+            let at = at.and_then(|at| usize::try_from(at.as_u64()?).ok());
+            all.insert(at.map_or(all.len(), |at| at.min(all.len())), other);
+        }
+    }
+    all
 }
 
 /// Returns what the model thought before and between its words.

@@ -178,10 +178,9 @@ async fn anthropics_failures() {
 
 #[tokio::test]
 async fn geminis_failures() {
-    let wait = |delay: &str| json!({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay});
-    let quota = |id: &str| {
-        json!({"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [{"quotaId": id}]})
-    };
+    let wait =
+        |delay: &str| json!({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay});
+    let quota = |id: &str| json!({"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [{"quotaId": id}]});
     let key = json!([{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"}]);
     let per_day = json!([quota("GenerateRequestsPerDayPerProjectPerModel"), wait("22s")]);
     for (reply, edge) in [
@@ -214,7 +213,8 @@ async fn a_model_that_only_a_route_names_is_our_business() {
         (Vendor::Anthropic, Client::OpenAi),
         (Vendor::Gemini, Client::Responses),
     ] {
-        let route = format!("cache.mode = \"exact\"\n[[routes]]\nmodel = \"fast\"\nchain = [\"{}\"]", vendor.model());
+        let route =
+            format!("cache.mode = \"exact\"\n[[routes]]\nmodel = \"fast\"\nchain = [\"{}\"]", vendor.model());
         let cast = Cast::with(&route).await;
         cast.app.upstream.always(openai(404, Some("model_not_found")));
         cast.claude.always(claude(404, "not_found_error"));
