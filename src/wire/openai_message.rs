@@ -19,6 +19,15 @@ pub(super) const TOOL_CALLS: &str = "tool_calls";
 /// The mark by which some vendors are told what to keep in their prompt cache.
 pub(super) const CACHE_MARK: &str = "cache_control";
 
+/// OpenAI's own mark to the same end.
+pub(super) const CACHE_BREAKPOINT: &str = "prompt_cache_breakpoint";
+
+/// Takes the marks out of the fields of a part, a tool or a message.
+fn take_marks(fields: &mut Map<String, Value>) -> Vec<(&'static str, Value)> {
+    let marks = [CACHE_MARK, CACHE_BREAKPOINT].map(|field| Some((field, fields.shift_remove(field)?)));
+    marks.into_iter().flatten().filter(|(_, mark)| !mark.is_null()).collect()
+}
+
 /// Reads the field `messages`, and adds what of it is to be kept in the vendor's prompt cache.
 pub(super) fn read_messages(
     value: Value,
@@ -34,10 +43,10 @@ pub(super) fn read_messages(
     }
     let read = items.into_iter().enumerate().map(|(index, item)| {
         let (message, part_marks) = read_message(item, &at.item(index))?;
-        marks.extend(part_marks.into_iter().map(|(part, mark)| {
+        marks.extend(part_marks.into_iter().map(|(part, (field, mark))| {
             let place =
                 part.map_or(MarkedPlace::Message(index), |part| MarkedPlace::Part { message: index, part });
-            CacheMark { place, mark }
+            CacheMark { place, field, mark }
         }));
         Ok(message)
     });
@@ -45,7 +54,7 @@ pub(super) fn read_messages(
 }
 
 /// The marks of one message, at its parts or at the whole of it.
-type PartMarks = Vec<(Option<usize>, Value)>;
+type PartMarks = Vec<(Option<usize>, (&'static str, Value))>;
 
 fn read_message(value: Value, at: &Path<'_>) -> Result<(Message, PartMarks), WireError> {
     let mut marks = PartMarks::new();
@@ -73,7 +82,7 @@ fn read_message(value: Value, at: &Path<'_>) -> Result<(Message, PartMarks), Wir
             },
             REASONING => thought = Some(at.text(value)?),
             "refusal" => refusal = Some(at.text(value)?),
-            CACHE_MARK => marks.push((None, value)),
+            CACHE_MARK => marks.push((None, (CACHE_MARK, value))),
             _ => drop(message.unknown.insert(field, value)),
         }
     }
@@ -96,10 +105,13 @@ fn read_message(value: Value, at: &Path<'_>) -> Result<(Message, PartMarks), Wir
     Ok((message, marks))
 }
 
+/// What is wrong with other roles. OpenAI's older `function` is one of them: its messages do not say which call they
+/// answer.
+const ROLES: &str = "must be one of `system`, `developer`, `user`, `assistant`, `tool`; a function's result is a `tool` message";
+
 fn read_role(value: Value, at: &Path<'_>) -> Result<Role, WireError> {
     let name = at.text(value)?;
-    Role::parse(&name)
-        .ok_or_else(|| at.error("must be one of `system`, `developer`, `user`, `assistant`, `tool`"))
+    Role::parse(&name).ok_or_else(|| at.error(ROLES))
 }
 
 fn read_content(value: Value, at: &Path<'_>, marks: &mut PartMarks) -> Result<Vec<Part>, WireError> {
@@ -109,8 +121,7 @@ fn read_content(value: Value, at: &Path<'_>, marks: &mut PartMarks) -> Result<Ve
             let read = parts.into_iter().enumerate().map(|(index, part)| {
                 let at = at.item(index);
                 let mut fields = at.object(part)?;
-                let mark = fields.shift_remove(CACHE_MARK).filter(|mark| !mark.is_null());
-                marks.extend(mark.map(|mark| (Some(index), mark)));
+                marks.extend(take_marks(&mut fields).into_iter().map(|mark| (Some(index), mark)));
                 read_part(fields, &at)
             });
             read.collect()
@@ -231,8 +242,9 @@ pub(super) fn read_tools(
         .enumerate()
         .map(|(index, item)| {
             let mut fields = at.item(index).object(item)?;
-            let mark = fields.shift_remove(CACHE_MARK).filter(|mark| !mark.is_null());
-            marks.extend(mark.map(|mark| CacheMark { place: MarkedPlace::Tool(index), mark }));
+            let place = MarkedPlace::Tool(index);
+            let found = take_marks(&mut fields).into_iter();
+            marks.extend(found.map(|(field, mark)| CacheMark { place, field, mark }));
             Ok(plain_tool(&fields).unwrap_or_else(|| Tool::Other(Value::Object(fields))))
         })
         .collect()
@@ -287,8 +299,7 @@ pub(super) struct OutMessage<'a> {
     /// Its place in the request.
     pub(super) at: usize,
     pub(super) marks: Marks<'a>,
-    /// Whether the request came in this dialect: fields that we do not know, and thoughts of earlier turns, go to
-    /// nobody else.
+    /// Whether the request came in this dialect: fields that we do not know go to nobody else.
     pub(super) is_own: bool,
     /// Whether the reader takes fields that OpenAI itself does not have.
     pub(super) is_extended: bool,
@@ -296,11 +307,35 @@ pub(super) struct OutMessage<'a> {
 
 /// The marks for the prompt cache, where the reader knows what they are.
 #[derive(Clone, Copy)]
-pub(super) struct Marks<'a>(pub(super) Option<&'a ChatRequest>);
+pub(super) struct Marks<'a> {
+    /// The request, where it came in this dialect.
+    pub(super) own: Option<&'a ChatRequest>,
+    /// Whether the reader takes fields that OpenAI itself does not have, and refuses.
+    pub(super) is_extended: bool,
+}
+
+/// The marks at one place.
+#[derive(Clone, Copy, Serialize)]
+struct OutMarks<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_control: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_cache_breakpoint: Option<&'a Value>,
+}
 
 impl<'a> Marks<'a> {
-    fn at(self, place: MarkedPlace) -> Option<&'a Value> {
-        self.0?.cache_mark(place)
+    fn at(self, place: MarkedPlace) -> OutMarks<'a> {
+        let mark = |field| self.own?.cache_mark(place, field);
+        OutMarks {
+            cache_control: mark(CACHE_MARK).filter(|_| self.is_extended),
+            prompt_cache_breakpoint: mark(CACHE_BREAKPOINT),
+        }
+    }
+}
+
+impl OutMarks<'_> {
+    const fn is_empty(&self) -> bool {
+        self.cache_control.is_none() && self.prompt_cache_breakpoint.is_none()
     }
 }
 
@@ -313,7 +348,7 @@ impl Serialize for OutMessage<'_> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("role", role.name())?;
         let mark_of = |part| self.marks.at(MarkedPlace::Part { message: self.at, part });
-        let is_marked = (0..content.len()).any(|part| mark_of(part).is_some());
+        let is_marked = (0..content.len()).any(|part| !mark_of(part).is_empty());
         let mut said = content.iter().filter(|part| is_said(part));
         match (said.next(), said.next()) {
             _ if is_marked => map.serialize_entry(
@@ -342,19 +377,29 @@ impl Serialize for OutMessage<'_> {
         if calls.clone().next().is_some() {
             map.serialize_entry(TOOL_CALLS, &OutCalls { calls, with_seals: self.is_extended })?;
         }
-        if let Some(mark) = self.marks.at(MarkedPlace::Message(self.at)) {
+        if let Some(mark) = self.marks.at(MarkedPlace::Message(self.at)).cache_control {
             map.serialize_entry(CACHE_MARK, mark)?;
         }
+        if let Some(thought) = unsealed_thoughts(content).filter(|_| self.is_own || self.is_extended) {
+            map.serialize_entry(REASONING, &thought)?;
+        }
         if self.is_own {
-            if let Some(Part::Reasoning(Reasoning { text, .. })) = content.first() {
-                map.serialize_entry(REASONING, text)?;
-            }
             for (field, value) in unknown {
                 map.serialize_entry(field, value)?;
             }
         }
         map.end()
     }
+}
+
+/// Returns what was thought without a vendor's seal on it, which is nobody's in particular. DeepSeek wants such thoughts
+/// back together with the calls that they led to.
+fn unsealed_thoughts(content: &[Part]) -> Option<String> {
+    let thoughts = content.iter().filter_map(|part| match part {
+        Part::Reasoning(Reasoning { text, signature: None }) => Some(text.as_str()),
+        _ => None,
+    });
+    thoughts.map(str::to_owned).reduce(|all, more| all + &more)
 }
 
 /// Returns whether a part stands in the content; the others have fields of their own.
@@ -377,11 +422,11 @@ struct OutParts<'a, F> {
 struct Marked<'a, T: Serialize> {
     #[serde(flatten)]
     part: T,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cache_control: Option<&'a Value>,
+    #[serde(flatten)]
+    marks: OutMarks<'a>,
 }
 
-impl<'m, F: Fn(usize) -> Option<&'m Value>> Serialize for OutParts<'_, F> {
+impl<'m, F: Fn(usize) -> OutMarks<'m>> Serialize for OutParts<'_, F> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         #[serde(tag = "type", rename_all = "snake_case")]
@@ -401,7 +446,7 @@ impl<'m, F: Fn(usize) -> Option<&'m Value>> Serialize for OutParts<'_, F> {
             list.serialize_element(&OutPart::Text { text: TOOL_ERROR })?;
         }
         for (at, part) in self.parts.iter().enumerate() {
-            let cache_control = (self.mark_of)(at);
+            let marks = (self.mark_of)(at);
             let part = match part {
                 Part::Text(text) | Part::Cited { text, .. } => OutPart::Text { text },
                 Part::Refusal(refusal) => OutPart::Refusal { refusal },
@@ -410,12 +455,12 @@ impl<'m, F: Fn(usize) -> Option<&'m Value>> Serialize for OutParts<'_, F> {
                     OutPart::ImageUrl { image_url }
                 }
                 Part::Other(part) => {
-                    list.serialize_element(&Marked { part, cache_control })?;
+                    list.serialize_element(&Marked { part, marks })?;
                     continue;
                 }
                 Part::Reasoning(_) | Part::ToolCall(_) => continue,
             };
-            list.serialize_element(&Marked { part, cache_control })?;
+            list.serialize_element(&Marked { part, marks })?;
         }
         list.end()
     }
@@ -482,7 +527,7 @@ impl Serialize for OutTools<'_> {
         }
         let mut list = serializer.serialize_seq(Some(self.tools.len()))?;
         for (at, tool) in self.tools.iter().enumerate() {
-            let cache_control = self.marks.at(MarkedPlace::Tool(at));
+            let marks = self.marks.at(MarkedPlace::Tool(at));
             match tool {
                 Tool::Function { name, description, parameters, strict } => {
                     let part = Typed {
@@ -494,12 +539,9 @@ impl Serialize for OutTools<'_> {
                             strict: *strict,
                         },
                     };
-                    list.serialize_element(&Marked { part, cache_control })?;
+                    list.serialize_element(&Marked { part, marks })?;
                 }
-                Tool::Other(part) => match cache_control {
-                    Some(_) => list.serialize_element(&Marked { part, cache_control })?,
-                    None => list.serialize_element(part)?,
-                },
+                Tool::Other(part) => list.serialize_element(&Marked { part, marks })?,
             }
         }
         list.end()
