@@ -16,6 +16,12 @@ pub enum Delta {
         dialect: Dialect,
         unknown: Map<String, Value>,
     },
+    /// A field of the answer, not of a message, that we do not know and that came after the start. It replaces one of the
+    /// same name.
+    Late {
+        field: String,
+        value: Value,
+    },
     /// The next text, thought or refusal is another part than the one before.
     Break {
         choice: u32,
@@ -104,6 +110,7 @@ impl Assembly {
                 answer.dialect = *dialect;
                 answer.unknown.clone_from(unknown);
             }
+            Delta::Late { field, value } => drop(answer.unknown.insert(field.clone(), value.clone())),
             Delta::Break { choice } => self.broken.push(*choice),
             Delta::Text { choice, text } => {
                 let is_new = self.takes_break(*choice);

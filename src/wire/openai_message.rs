@@ -13,6 +13,9 @@ use crate::chat::{
 /// The field in which DeepSeek, vLLM, SGLang and others put what the model thought.
 pub(super) const REASONING: &str = "reasoning_content";
 
+/// What vLLM renamed it to, and OpenRouter's name for it.
+pub(super) const REASONING_RENAMED: &str = "reasoning";
+
 /// Where an assistant's calls stand.
 pub(super) const TOOL_CALLS: &str = "tool_calls";
 

@@ -4,7 +4,9 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::failure::{AnswerError, parse};
-use super::openai_message::{EXTRA, REASONING, TOOL_CALLS, extra_content, google_signature};
+use super::openai_message::{
+    EXTRA, REASONING, REASONING_RENAMED, TOOL_CALLS, extra_content, google_signature,
+};
 use super::openai_response::{Head, WRITES, index_of, read_finish, write_error};
 use super::openai_usage::OutUsage;
 use super::{ErrorShape, sse};
@@ -17,7 +19,7 @@ pub struct ChunkDecoder {
     is_done: bool,
     /// The choices that have said why they ended.
     finished: Vec<u32>,
-    /// Fields we do not know, from chunks before the first with a choice.
+    /// Fields of the answer that we do not know, as they were told last.
     unknown: Map<String, Value>,
     calls: Vec<Call>,
 }
@@ -50,14 +52,16 @@ impl ChunkDecoder {
             return Err(AnswerError::malformed("a chunk is not an object"));
         };
         let Head { id, created, model, choices, usage, unknown } = Head::read(fields)?;
-        if !self.has_started {
+        if self.has_started {
+            deltas.extend(unknown.into_iter().filter_map(|(field, value)| self.late(field, value)));
+        } else {
             self.unknown.extend(unknown);
             // Azure's first chunk has filter results, an empty id and no choice: the stream begins after it.
             if choices.is_empty() && usage.is_none() {
                 return Ok(());
             }
             self.has_started = true;
-            let unknown = std::mem::take(&mut self.unknown);
+            let unknown = self.unknown.clone();
             deltas.push(Delta::Start { id, created, model, dialect: Dialect::OpenAi, unknown });
         }
         for choice in choices {
@@ -75,6 +79,15 @@ impl ChunkDecoder {
     /// Returns whether each of the `choices` asked for has said why it ended. Usage may still follow.
     pub fn is_finished(&self, choices: u32) -> bool {
         self.finished.len() >= choices as usize
+    }
+
+    /// Returns a field that later chunks bring, or bring anew. Most only repeat what the first one said.
+    fn late(&mut self, field: String, value: Value) -> Option<Delta> {
+        if self.unknown.get(&field) == Some(&value) {
+            return None;
+        }
+        self.unknown.insert(field.clone(), value.clone());
+        Some(Delta::Late { field, value })
     }
 
     fn read_choice(&mut self, value: Value, deltas: &mut Vec<Delta>) -> Result<(), AnswerError> {
@@ -105,12 +118,20 @@ impl ChunkDecoder {
         deltas: &mut Vec<Delta>,
     ) -> Result<(), AnswerError> {
         // Every first chunk of OpenAI has `content: ""`; beside a call or a refusal that text was never said.
-        let says_else = ["tool_calls", "refusal", REASONING]
+        let says_else = ["tool_calls", "refusal", REASONING, REASONING_RENAMED]
             .iter()
             .any(|field| fields.get(*field).is_some_and(|value| !value.is_null()));
+        let has_thought = fields.get(REASONING).is_some_and(Value::is_string);
         for (field, value) in fields {
             match (field.as_str(), value) {
                 ("role", _) | (_, Value::Null) => {}
+                (REASONING_RENAMED, Value::String(text)) => {
+                    if !has_thought {
+                        deltas.push(Delta::Reasoning { choice, text: text.clone(), signature: None });
+                    }
+                    // Kept besides, since callers of this dialect may look for it under this name.
+                    deltas.push(Delta::Unknown { choice, field, value: Value::String(text) });
+                }
                 (REASONING, Value::String(text)) => {
                     deltas.push(Delta::Reasoning { choice, text, signature: None })
                 }
@@ -214,11 +235,17 @@ impl CallPart {
 #[derive(Debug)]
 pub struct ChunkEncoder {
     include_usage: bool,
-    /// The beginning that all chunks share, up to the value of `choices`.
+    /// What all chunks begin with: id, time and model.
+    opening: Vec<u8>,
+    /// Texts and numbers that we do not know, such as `system_fingerprint`. They stand in every chunk, and SDKs take
+    /// them from the last one.
+    always: Map<String, Value>,
+    /// Lists and objects that we do not know: they may be large, so they go into the next chunk alone.
+    once: Map<String, Value>,
+    /// All of that but `once`, up to the value of `choices`.
     head: Vec<u8>,
-    /// Lists and objects that we do not know: they may be large, so they go into the first chunk alone. Texts and
-    /// numbers, such as `system_fingerprint`, stand in every chunk, and SDKs take them from the last one.
-    once: Vec<u8>,
+    /// Whether a field has come that no chunk has shown yet.
+    has_news: bool,
     /// The choices whose role has been written.
     opened: Vec<u32>,
     usage: Option<Usage>,
@@ -231,8 +258,11 @@ impl ChunkEncoder {
     pub fn new(include_usage: bool) -> Self {
         let mut encoder = Self {
             include_usage,
+            opening: Vec::new(),
+            always: Map::new(),
+            once: Map::new(),
             head: Vec::new(),
-            once: Vec::new(),
+            has_news: false,
             opened: Vec::new(),
             usage: None,
             with_unknown: false,
@@ -249,20 +279,31 @@ impl ChunkEncoder {
             created: i64,
             model: &'a str,
         }
-        self.head.clear();
+        self.opening.clear();
+        self.always.clear();
         self.once.clear();
         let head = Head { id, object: "chat.completion.chunk", created, model };
-        serde_json::to_writer(&mut self.head, &head).expect(WRITES);
-        let brace = self.head.pop();
+        serde_json::to_writer(&mut self.opening, &head).expect(WRITES);
+        let brace = self.opening.pop();
         debug_assert_eq!(brace, Some(b'}'));
-        for (field, value) in unknown.iter().filter(|_| self.with_unknown) {
-            let is_large = value.is_array() || value.is_object();
-            let part = if is_large { &mut self.once } else { &mut self.head };
-            part.push(b',');
-            serde_json::to_writer(&mut *part, field).expect(WRITES);
-            part.push(b':');
-            serde_json::to_writer(&mut *part, value).expect(WRITES);
+        if self.with_unknown {
+            unknown.iter().for_each(|(field, value)| self.keep(field, value));
         }
+        self.write_head();
+    }
+
+    /// Keeps a field that we do not know for the chunks it is to stand in.
+    fn keep(&mut self, field: &str, value: &Value) {
+        let is_large = value.is_array() || value.is_object();
+        let (to, from) =
+            if is_large { (&mut self.once, &mut self.always) } else { (&mut self.always, &mut self.once) };
+        from.shift_remove(field);
+        to.insert(field.to_owned(), value.clone());
+    }
+
+    fn write_head(&mut self) {
+        self.head.clone_from(&self.opening);
+        write_fields(&self.always, &mut self.head);
         self.head.extend_from_slice(b",\"choices\":");
     }
 
@@ -272,6 +313,11 @@ impl ChunkEncoder {
             Delta::Start { id, created, model, dialect, unknown } => {
                 self.with_unknown = *dialect == Dialect::OpenAi;
                 self.start(id, *created, model, unknown);
+            }
+            Delta::Late { field, value } if self.with_unknown => {
+                self.keep(field, value);
+                self.write_head();
+                self.has_news = true;
             }
             Delta::Text { choice, text } => {
                 self.piece(*choice, &DeltaFields { content: Some(text), ..EMPTY }, out)
@@ -297,7 +343,11 @@ impl ChunkEncoder {
                 self.piece(*choice, &std::collections::BTreeMap::from([(field, value)]), out);
             }
             // This dialect has one text and no words for sources, blocks and other vendors' fields.
-            Delta::Unknown { .. } | Delta::Break { .. } | Delta::Citation { .. } | Delta::Part { .. } => {}
+            Delta::Late { .. }
+            | Delta::Unknown { .. }
+            | Delta::Break { .. }
+            | Delta::Citation { .. }
+            | Delta::Part { .. } => {}
             Delta::Logprobs { choice, value } => self.chunk(*choice, &EMPTY, Some(value), None, out),
             Delta::Finish { choice, reason } => {
                 self.open(*choice, out);
@@ -307,14 +357,20 @@ impl ChunkEncoder {
         }
     }
 
-    /// Appends the usage, where it was asked for and is known, and `[DONE]`. Only for a stream that ended well.
+    /// Appends the usage, where it was asked for and is known, and `[DONE]`. Only for a stream that ended well. Fields of
+    /// the answer that came last stand there too, or in a chunk of their own.
     pub fn finish(&self, out: &mut Vec<u8>) {
-        if let Some(usage) = self.usage.as_ref().filter(|_| self.include_usage) {
+        let usage = self.usage.as_ref().filter(|_| self.include_usage);
+        if usage.is_some() || self.has_news {
             sse::event(out, |out| {
                 out.extend_from_slice(&self.head);
-                out.extend_from_slice(b"[],\"usage\":");
-                let usage = OutUsage { usage, with_unknown: self.with_unknown };
-                serde_json::to_writer(&mut *out, &usage).expect(WRITES);
+                out.extend_from_slice(b"[]");
+                write_fields(&self.once, out);
+                if let Some(usage) = usage {
+                    out.extend_from_slice(b",\"usage\":");
+                    let usage = OutUsage { usage, with_unknown: self.with_unknown };
+                    serde_json::to_writer(&mut *out, &usage).expect(WRITES);
+                }
                 out.push(b'}');
             });
         }
@@ -354,13 +410,25 @@ impl ChunkEncoder {
             logprobs: Option<&'a Value>,
             finish_reason: Option<&'a str>,
         }
+        let finish = finish.map(|finish| if self.with_unknown { finish } else { finish.abroad() });
         let choice = Choice { index: choice, delta, logprobs, finish_reason: finish.map(FinishReason::name) };
+        self.has_news = false;
         sse::event(out, |out| {
             out.extend_from_slice(&self.head);
             serde_json::to_writer(&mut *out, &[choice]).expect(WRITES);
-            out.append(&mut self.once);
+            write_fields(&std::mem::take(&mut self.once), out);
             out.extend_from_slice(if self.include_usage { b",\"usage\":null}" } else { b"}" });
         });
+    }
+}
+
+/// Appends fields to an object under way.
+fn write_fields(fields: &Map<String, Value>, out: &mut Vec<u8>) {
+    for (field, value) in fields {
+        out.push(b',');
+        serde_json::to_writer(&mut *out, field).expect(WRITES);
+        out.push(b':');
+        serde_json::to_writer(&mut *out, value).expect(WRITES);
     }
 }
 
@@ -554,6 +622,54 @@ mod tests {
         let calls = written["choices"][0]["message"]["tool_calls"].as_array().unwrap();
         assert_eq!(calls.iter().map(|call| call["id"].as_str().unwrap()).collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(calls[0].get("index"), None);
+    }
+
+    #[test]
+    fn fields_that_come_late_are_part_of_the_answer_and_told_once() {
+        let (mut decoder, mut encoder) = (ChunkDecoder::default(), ChunkEncoder::new(false));
+        let (mut assembly, mut deltas, mut out) = (Assembly::default(), Vec::new(), Vec::new());
+        let word = |text: &str| json!([{"index": 0, "delta": {"content": text}}]);
+        for chunk in [
+            json!({"system_fingerprint": "fp", "service_tier": "auto", "choices": word("a")}),
+            json!({"system_fingerprint": "fp", "service_tier": "default", "search_results": [1], "choices": word("b")}),
+            json!({"search_results": [1], "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}),
+            json!({"moderation": {"flagged": true}, "choices": []}),
+        ] {
+            decoder.decode(&chunk.to_string(), &mut deltas).unwrap();
+        }
+        deltas.iter().for_each(|delta| {
+            assembly.push(delta);
+            encoder.push(delta, &mut out);
+        });
+        encoder.finish(&mut out);
+        let answer = assembly.into_answer().unwrap();
+        let all = json!({"system_fingerprint": "fp", "service_tier": "default", "search_results": [1],
+            "moderation": {"flagged": true}});
+        assert_eq!(Value::Object(answer.unknown.clone()), all);
+        let text = String::from_utf8(out.clone()).unwrap();
+        assert_eq!((text.matches("search_results").count(), text.matches("moderation").count()), (1, 1));
+        let (_, again) = decoded(&out).unwrap();
+        let mut assembly = Assembly::default();
+        again.iter().for_each(|delta| assembly.push(delta));
+        assert_eq!(assembly.into_answer().unwrap(), answer);
+    }
+
+    #[test]
+    fn thoughts_under_their_other_name_are_told_once_and_under_both() {
+        let mut decoder = ChunkDecoder::default();
+        let mut deltas = Vec::new();
+        for delta in
+            [json!({"reasoning": "h", "content": ""}), json!({"reasoning": "m", "reasoning_content": "m"})]
+        {
+            let chunk = json!({"choices": [{"delta": delta}]});
+            decoder.decode(&chunk.to_string(), &mut deltas).unwrap();
+        }
+        let mut assembly = Assembly::default();
+        deltas.iter().for_each(|delta| assembly.push(delta));
+        let choice = assembly.into_answer().unwrap().choices.remove(0);
+        let thought = crate::chat::Reasoning { text: "hm".into(), signature: None };
+        assert_eq!(choice.content, [crate::chat::Part::Reasoning(thought)]);
+        assert_eq!(choice.unknown["reasoning"], "hm");
     }
 
     #[test]
