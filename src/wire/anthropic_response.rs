@@ -507,12 +507,20 @@ pub(super) mod tests {
         for (finish, word) in [
             (Some(FinishReason::Length), json!("max_tokens")),
             (Some(FinishReason::ToolCalls), json!("tool_use")),
+            // Said by servers that call tools all the same.
+            (Some(FinishReason::Stop), json!("tool_use")),
             (Some(FinishReason::Other("theirs".into())), json!("max_tokens")),
             (None, Value::Null),
         ] {
             answer.choices[0].finish = finish;
             let shown: Value = serde_json::from_slice(&encode_response(&answer)).unwrap();
             assert_eq!(shown["stop_reason"], word);
+            let mut events = Vec::new();
+            let mut encoder = super::super::anthropic::EventEncoder::default();
+            answer.deltas().iter().for_each(|delta| encoder.push(delta, &mut events));
+            encoder.finish(&mut events);
+            let streamed = String::from_utf8(events).unwrap();
+            assert!(streamed.contains(&format!("\"delta\":{{\"stop_reason\":{word}")), "{streamed}");
         }
     }
 

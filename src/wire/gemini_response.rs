@@ -355,6 +355,8 @@ mod tests {
             r#"{"candidates": [{"content": {"parts": [{"text": 5}]}}]}"#,
             r#"{"candidates": [{"content": {"parts": [{"functionCall": {}}]}}]}"#,
             r#"{"usageMetadata": {"promptTokenCount": 1}}"#,
+            // A picture, which nobody could be shown.
+            r#"{"candidates": [{"content": {"parts": [{"inlineData": {"mimeType": "image/png", "data": "aGk="}}]}}]}"#,
         ] {
             assert!(matches!(decode_response(body.as_bytes()), Err(AnswerError::Malformed(_))), "{body}");
         }
