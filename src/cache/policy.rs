@@ -151,11 +151,25 @@ pub fn judge_answer(
     if ["citations", "search_results"].into_iter().any(is_list) {
         return Err(Skip::Citations);
     }
+    if answer.unknown.get("moderation").is_some_and(is_flagged) {
+        return Err(Skip::ContentFilter);
+    }
     // Anthropic's place where code of the answer ran.
     if answer.unknown.contains_key("container") {
         return Err(Skip::ServerTools);
     }
     answer.choices.iter().try_for_each(|choice| judge_choice(request, choice, settings))
+}
+
+/// Returns whether a vendor's moderation objects anywhere in what it says.
+fn is_flagged(moderation: &Value) -> bool {
+    match moderation {
+        Value::Object(fields) => {
+            fields.iter().any(|(field, value)| (field == "flagged" && *value == true) || is_flagged(value))
+        }
+        Value::Array(items) => items.iter().any(is_flagged),
+        _ => false,
+    }
 }
 
 fn judge_choice(request: &ChatRequest, choice: &Choice, settings: &CacheConfig) -> Result<(), Skip> {
@@ -327,6 +341,13 @@ mod tests {
         searched.unknown.insert("search_results".into(), json!([{"title": "news"}]));
         let judged = judge_answer(&ChatRequest::from_prompt("q"), &searched, &CacheConfig::default());
         assert_eq!(judged, Err(Skip::Citations));
+        for (is_flagged, judged) in [(true, Err(Skip::ContentFilter)), (false, Ok(()))] {
+            let mut moderated = answer(choice("x", Some(FinishReason::Stop)));
+            let verdict = json!({"output": {"results": [{"flagged": is_flagged}]}});
+            moderated.unknown.insert("moderation".into(), verdict);
+            let request = ChatRequest::from_prompt("q");
+            assert_eq!(judge_answer(&request, &moderated, &CacheConfig::default()), judged);
+        }
     }
 
     #[test]

@@ -195,10 +195,25 @@ impl FinishReason {
         }
     }
 
+    /// Returns what a caller of another format than the vendor's is told, which knows none of its own words. An answer
+    /// that ended in a way we do not know is told as a cut one, never as one that ended cleanly.
+    pub const fn abroad(&self) -> &Self {
+        match self {
+            Self::Other(_) => &Self::Length,
+            Self::Stop
+            | Self::StopText(_)
+            | Self::Length
+            | Self::ToolCalls
+            | Self::ContentFilter
+            | Self::Refusal => self,
+        }
+    }
+
     /// Parses OpenAI's word.
     pub fn parse(word: &str) -> Self {
         match word {
-            "stop" => Self::Stop,
+            // The latter two are what Together and Hugging Face have said.
+            "stop" | "eos" | "eos_token" => Self::Stop,
             "length" => Self::Length,
             "tool_calls" => Self::ToolCalls,
             "content_filter" => Self::ContentFilter,

@@ -16,6 +16,12 @@ pub enum Delta {
         dialect: Dialect,
         unknown: Map<String, Value>,
     },
+    /// A field of the answer, not of a message, that we do not know and that came after the start. It replaces one of the
+    /// same name.
+    Late {
+        field: String,
+        value: Value,
+    },
     /// The next text, thought or refusal is another part than the one before.
     Break {
         choice: u32,
@@ -104,6 +110,7 @@ impl Assembly {
                 answer.dialect = *dialect;
                 answer.unknown.clone_from(unknown);
             }
+            Delta::Late { field, value } => drop(answer.unknown.insert(field.clone(), value.clone())),
             Delta::Break { choice } => self.broken.push(*choice),
             Delta::Text { choice, text } => {
                 let is_new = self.takes_break(*choice);
@@ -143,7 +150,13 @@ impl Assembly {
             }
             Delta::Unknown { choice, field, value } => {
                 let unknown = &mut choice_of(&mut self.answer, *choice).unknown;
-                merge(unknown.entry(field).or_insert(Value::Null), value);
+                let so_far = unknown.entry(field).or_insert(Value::Null);
+                match (so_far, value) {
+                    (Value::Array(calls), Value::Array(parts)) if field == "tool_calls" => {
+                        parts.iter().for_each(|part| merge_call(calls, part));
+                    }
+                    (so_far, value) => merge(so_far, value),
+                }
             }
             Delta::Finish { choice, reason } => {
                 // The first terminal wins: a second one is a vendor's slip (fault 50).
@@ -232,6 +245,16 @@ fn choice_of(answer: &mut ChatResponse, index: u32) -> &mut Choice {
         }
     };
     &mut answer.choices[at]
+}
+
+/// Continues a call of a kind that we do not know with its next part, or begins it: the parts of one have one number.
+fn merge_call(calls: &mut Vec<Value>, part: &Value) {
+    let number = part.get("index").filter(|number| number.is_number());
+    let known = calls.iter_mut().find(|call| number.is_some() && call.get("index") == number);
+    match known {
+        Some(call) => merge(call, part),
+        None => calls.push(part.clone()),
+    }
 }
 
 /// Continues a value with its next piece: texts and lists grow, objects merge, anything else is replaced.

@@ -31,7 +31,7 @@ pub struct ChatRequest {
     /// Anthropic's beta features that the caller switched on, sorted: they shape the answer, and no other vendor has
     /// them.
     pub betas: Vec<String>,
-    /// What the caller wants kept in the vendor's prompt cache. It changes what a call costs and never what it answers:
+    /// What the caller wants kept in the vendor's prompt cache, and its like. It changes what a call costs and never what it answers:
     /// forwarded within the dialect, not keyed.
     pub cache_marks: Vec<CacheMark>,
     /// Fields we do not know, or that only one vendor has, kept whole. They may shape the answer, so they are part of
@@ -96,9 +96,10 @@ impl ChatRequest {
             || matches!(self.output_format, OutputFormat::Other(_))
     }
 
-    /// Returns the mark that stands at a place.
-    pub fn cache_mark(&self, place: MarkedPlace) -> Option<&Value> {
-        self.cache_marks.iter().find(|mark| mark.place == place).map(|mark| &mark.mark)
+    /// Returns the mark that stands at a place in this field.
+    pub fn cache_mark(&self, place: MarkedPlace, field: &str) -> Option<&Value> {
+        let mut marks = self.cache_marks.iter();
+        marks.find(|mark| mark.place == place && mark.field == field).map(|mark| &mark.mark)
     }
 
     /// Returns how many answers are asked for.
@@ -141,10 +142,13 @@ impl Dialect {
     }
 }
 
-/// A mark up to which the vendor is to keep the prompt in its cache (`cache_control`).
+/// A mark up to which the vendor is to keep the prompt in its cache (`cache_control`), or another field of a part or
+/// tool that says how a call is paid or delivered, and nothing about its answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CacheMark {
     pub place: MarkedPlace,
+    /// The dialect's name for it.
+    pub field: &'static str,
     /// The mark as the dialect wrote it.
     pub mark: Value,
 }

@@ -115,7 +115,7 @@ impl StreamDecoder {
 /// Returns the choice that a piece belongs to; `None` for what belongs to the answer.
 const fn choice_of(delta: &Delta) -> Option<u32> {
     match delta {
-        Delta::Start { .. } | Delta::Usage(_) => None,
+        Delta::Start { .. } | Delta::Late { .. } | Delta::Usage(_) => None,
         Delta::Break { choice }
         | Delta::Text { choice, .. }
         | Delta::Citation { choice, .. }

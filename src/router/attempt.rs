@@ -326,7 +326,7 @@ fn complete(id: &mut String, created: &mut i64, model: &mut String, asked_for: &
 /// comes, so that an upstream that dies or falls silent right after it can still be replaced.
 fn says_something(delta: &Delta) -> bool {
     match delta {
-        Delta::Start { .. } | Delta::Usage(_) | Delta::Break { .. } => false,
+        Delta::Start { .. } | Delta::Late { .. } | Delta::Usage(_) | Delta::Break { .. } => false,
         Delta::Text { text, .. } | Delta::Refusal { text, .. } | Delta::Reasoning { text, .. } => {
             !text.is_empty()
         }

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::Inexpressible;
 use super::anthropic_message::{OutBlock, OutContent, input_of};
+use super::openai_message::CACHE_MARK;
 use crate::chat::{ChatRequest, Dialect, MarkedPlace, Message, Part, Reasoning, Role, ToolCall};
 
 /// A turn on its way to an upstream.
@@ -57,9 +58,11 @@ impl<'a> OutConversation<'a> {
         at: usize,
         message: &'a Message,
     ) -> Result<(), Inexpressible> {
-        let mark = |place| request.cache_mark(place).filter(|_| request.dialect == Dialect::Anthropic);
+        let mark =
+            |place| request.cache_mark(place, CACHE_MARK).filter(|_| request.dialect == Dialect::Anthropic);
         let Message { role, content, name, tool_call_id, is_error, unknown } = message;
-        if name.is_some() {
+        // The call says which tool it was.
+        if name.is_some() && *role != Role::Tool {
             let reason = "cannot be told to Anthropic; write who speaks into the text";
             return Err(Inexpressible::new(format!("messages[{at}].name"), reason));
         }

@@ -32,7 +32,8 @@ impl Turns {
     }
 
     fn mark(&mut self, place: MarkedPlace, mark: Option<Value>) {
-        self.marks.extend(mark.filter(|mark| !mark.is_null()).map(|mark| CacheMark { place, mark }));
+        let mark = mark.filter(|mark| !mark.is_null());
+        self.marks.extend(mark.map(|mark| CacheMark { place, field: CACHE_MARK, mark }));
     }
 
     /// Appends a part to what this role says, in its own message since `from`.
@@ -169,9 +170,11 @@ fn read_tool_result(
                 let mut said = Turns::default();
                 read_content(value, Role::Tool, &at, &mut said)?;
                 message.content = said.messages.pop().map(|said| said.content).unwrap_or_default();
-                marks.extend(said.marks.into_iter().filter_map(|CacheMark { place, mark }| match place {
-                    MarkedPlace::Part { message: _, part } => Some((part, mark)),
-                    MarkedPlace::Tool(_) | MarkedPlace::Message(_) => None,
+                marks.extend(said.marks.into_iter().filter_map(|CacheMark { place, field: _, mark }| {
+                    match place {
+                        MarkedPlace::Part { message: _, part } => Some((part, mark)),
+                        MarkedPlace::Tool(_) | MarkedPlace::Message(_) => None,
+                    }
                 }));
             }
             _ => drop(message.unknown.insert(field, value)),

@@ -96,7 +96,7 @@ pub fn parse_count(body: &[u8]) -> Result<Asked, WireError> {
     request.messages = turns.messages;
     request.cache_marks = tool_marks;
     request.cache_marks.append(&mut turns.marks);
-    if request.cache_marks.len() > MARKS_MAX {
+    if request.cache_marks.iter().filter(|mark| mark.field == CACHE_MARK).count() > MARKS_MAX {
         let reason = format!("has more than {MARKS_MAX} `cache_control` marks");
         return Err(Path::Body.field("messages").error(reason));
     }
@@ -523,6 +523,22 @@ mod tests {
         let Part::ToolCall(call) = &messages[0].content[0] else { panic!("{messages:?}") };
         // In the order of the caller, which the vendor's prompt cache and the key may depend on.
         assert_eq!(call.arguments, r#"{"b":1,"a":[2]}"#);
+    }
+
+    #[test]
+    fn how_a_tools_call_is_delivered_does_not_make_the_tool_anthropics_own() {
+        let tools = json!([{"name": "f", "input_schema": {"type": "object"}, "eager_input_streaming": true,
+            "defer_loading": false, "allowed_callers": ["direct"]}]);
+        let request = asked(&format!(r#""tools": {tools}"#)).unwrap().request;
+        let plain = asked(r#""tools": [{"name": "f", "input_schema": {"type": "object"}}]"#).unwrap().request;
+        assert_eq!(request.tools, plain.tools);
+        assert_eq!(encoded(&request)["tools"][0]["eager_input_streaming"], true);
+        for own in [json!({"defer_loading": true}), json!({"allowed_callers": ["code_execution_20260120"]})] {
+            let mut tools = tools.clone();
+            tools[0].as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
+            let request = asked(&format!(r#""tools": {tools}"#)).unwrap().request;
+            assert!(matches!(&request.tools[0], Tool::Other(_)), "{tools}");
+        }
     }
 
     #[test]

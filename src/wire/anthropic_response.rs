@@ -142,15 +142,18 @@ pub(super) struct OutFinish<'a> {
 
 impl<'a> OutFinish<'a> {
     /// `is_own` says whether the answer came in this dialect: a word that we do not know is another one's otherwise.
-    pub(super) fn of(finish: Option<&'a FinishReason>, is_own: bool) -> Self {
+    /// `calls` says whether it calls tools: some servers then say `stop` all the same, and a caller of this dialect
+    /// would run none of them.
+    pub(super) fn of(finish: Option<&'a FinishReason>, is_own: bool, calls: bool) -> Self {
+        let finish = finish.map(|finish| if is_own { finish } else { finish.abroad() });
         let stop_reason = finish.map(|finish| match finish {
+            FinishReason::Stop if calls && !is_own => "tool_use",
             FinishReason::Stop => "end_turn",
             FinishReason::StopText(_) => "stop_sequence",
             FinishReason::Length => "max_tokens",
             FinishReason::ToolCalls => "tool_use",
             FinishReason::ContentFilter | FinishReason::Refusal => "refusal",
-            FinishReason::Other(word) if is_own => word,
-            FinishReason::Other(_) => "end_turn",
+            FinishReason::Other(word) => word,
         });
         let stop_sequence = match finish {
             Some(FinishReason::StopText(text)) => Some(text.as_str()),
@@ -170,11 +173,12 @@ pub fn encode_response(answer: &ChatResponse) -> Vec<u8> {
     let texts = blocks.clone().filter_map(Part::text);
     let mut out = Vec::with_capacity(512 + texts.map(str::len).sum::<usize>() * 17 / 16);
     let none = Map::new();
+    let calls = choice.is_some_and(|choice| choice.tool_calls().next().is_some());
     let message = OutMessage {
         id,
         model,
         content: blocks.filter_map(|part| out_block(part, is_own)).collect(),
-        finish: OutFinish::of(choice.and_then(|choice| choice.finish.as_ref()), is_own),
+        finish: OutFinish::of(choice.and_then(|choice| choice.finish.as_ref()), is_own, calls),
         usage: OutUsage { usage: usage.as_ref(), with_unknown: is_own, is_start: false },
         unknown: if is_own { [unknown, choice.map_or(&none, |choice| &choice.unknown)] } else { [&none; 2] },
     };
@@ -503,12 +507,20 @@ pub(super) mod tests {
         for (finish, word) in [
             (Some(FinishReason::Length), json!("max_tokens")),
             (Some(FinishReason::ToolCalls), json!("tool_use")),
-            (Some(FinishReason::Other("theirs".into())), json!("end_turn")),
+            // Said by servers that call tools all the same.
+            (Some(FinishReason::Stop), json!("tool_use")),
+            (Some(FinishReason::Other("theirs".into())), json!("max_tokens")),
             (None, Value::Null),
         ] {
             answer.choices[0].finish = finish;
             let shown: Value = serde_json::from_slice(&encode_response(&answer)).unwrap();
             assert_eq!(shown["stop_reason"], word);
+            let mut events = Vec::new();
+            let mut encoder = super::super::anthropic::EventEncoder::default();
+            answer.deltas().iter().for_each(|delta| encoder.push(delta, &mut events));
+            encoder.finish(&mut events);
+            let streamed = String::from_utf8(events).unwrap();
+            assert!(streamed.contains(&format!("\"delta\":{{\"stop_reason\":{word}")), "{streamed}");
         }
     }
 

@@ -100,7 +100,8 @@ impl EventEncoder {
                 self.finish.get_or_insert_with(|| reason.clone());
             }
             // Other choices, and what this dialect has no words for.
-            Delta::Break { .. }
+            Delta::Late { .. }
+            | Delta::Break { .. }
             | Delta::Text { .. }
             | Delta::Refusal { .. }
             | Delta::Citation { .. }
@@ -120,7 +121,8 @@ impl EventEncoder {
         let (in_delta, beside) = std::mem::take(&mut self.late)
             .into_iter()
             .partition(|(field, _)| matches!(field.as_str(), "stop_details" | "container"));
-        let delta = EndDelta { finish: OutFinish::of(self.finish.as_ref(), self.is_own), late: in_delta };
+        let finish = OutFinish::of(self.finish.as_ref(), self.is_own, !self.ended.is_empty());
+        let delta = EndDelta { finish, late: in_delta };
         write(&Event::MessageDelta { delta, usage: self.out_usage(false), beside }, out);
         write(&Event::MessageStop, out);
     }

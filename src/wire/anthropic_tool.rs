@@ -10,14 +10,19 @@ use super::fields::Path;
 use super::openai_message::CACHE_MARK;
 use crate::chat::{CacheMark, ChatRequest, MarkedPlace, Tool, ToolChoice};
 
+/// Whether a call's arguments are sent before they are known to be JSON: how an answer comes, never what it is.
+const EAGER: &str = "eager_input_streaming";
+
 /// Reads the field `tools`, and what of it is to be kept in the vendor's prompt cache.
 pub(super) fn read_tools(value: Value, at: &Path<'_>) -> Result<(Vec<Tool>, Vec<CacheMark>), WireError> {
     let (mut tools, mut marks) = (Vec::new(), Vec::new());
     for (index, tool) in at.list(value)?.into_iter().enumerate() {
         let at = at.item(index);
         let mut fields = at.object(tool)?;
-        let mark = fields.shift_remove(CACHE_MARK).filter(|mark| !mark.is_null());
-        marks.extend(mark.map(|mark| CacheMark { place: MarkedPlace::Tool(index), mark }));
+        for field in [CACHE_MARK, EAGER] {
+            let mark = fields.shift_remove(field).filter(|mark| !mark.is_null());
+            marks.extend(mark.map(|mark| CacheMark { place: MarkedPlace::Tool(index), field, mark }));
+        }
         tools.push(read_tool(fields, &at)?);
     }
     Ok((tools, marks))
@@ -48,6 +53,9 @@ fn plain_tool(fields: &Map<String, Value>) -> Option<Tool> {
             ("description", Value::String(text)) => description = Some(text.clone()),
             ("input_schema", schema) => parameters = Some(schema.clone()),
             ("strict", Value::Bool(yes)) => strict = Some(*yes),
+            // What holds where nothing is said.
+            ("defer_loading", Value::Bool(false)) => {}
+            ("allowed_callers", Value::Array(callers)) if *callers == ["direct"] => {}
             _ => return None,
         }
     }
@@ -124,19 +132,28 @@ impl Serialize for OutTools<'_> {
             input_schema: &'a OutSchema<'a>,
             #[serde(skip_serializing_if = "Option::is_none")]
             strict: Option<bool>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            cache_control: Option<&'a Value>,
+            #[serde(flatten)]
+            marks: Marks<'a>,
         }
         #[derive(Serialize)]
         struct Marked<'a> {
             #[serde(flatten)]
             tool: &'a Value,
-            cache_control: &'a Value,
+            #[serde(flatten)]
+            marks: Marks<'a>,
+        }
+        #[derive(Clone, Copy, Serialize)]
+        struct Marks<'a> {
+            #[serde(skip_serializing_if = "Option::is_none")]
+            cache_control: Option<&'a Value>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            eager_input_streaming: Option<&'a Value>,
         }
         let tools = &self.request.tools;
         let mut list = serializer.serialize_seq(Some(tools.len()))?;
         for (at, tool) in tools.iter().enumerate() {
-            let mark = self.request.cache_mark(MarkedPlace::Tool(at)).filter(|_| self.is_own);
+            let mark = |field| self.request.cache_mark(MarkedPlace::Tool(at), field).filter(|_| self.is_own);
+            let marks = Marks { cache_control: mark(CACHE_MARK), eager_input_streaming: mark(EAGER) };
             match tool {
                 Tool::Function { name, description, parameters, strict } => {
                     list.serialize_element(&Custom {
@@ -144,13 +161,10 @@ impl Serialize for OutTools<'_> {
                         description: description.as_deref(),
                         input_schema: &OutSchema(parameters.as_ref()),
                         strict: *strict,
-                        cache_control: mark,
+                        marks,
                     })?;
                 }
-                Tool::Other(tool) => match mark {
-                    Some(cache_control) => list.serialize_element(&Marked { tool, cache_control })?,
-                    None => list.serialize_element(tool)?,
-                },
+                Tool::Other(tool) => list.serialize_element(&Marked { tool, marks })?,
             }
         }
         list.end()

@@ -177,6 +177,10 @@ impl Candidate {
             // The last text of a stream is often empty.
             (Some(Value::String(text)), None) => (!text.is_empty()).then_some(Delta::Text { choice, text }),
             (None, Some(Value::Object(call))) => Some(self.read_call(id, call, signature)?),
+            (None, None) if ["inlineData", "fileData"].iter().any(|data| fields.contains_key(*data)) => {
+                let reason = "the answer has a picture or another file, which cannot be passed on here";
+                return Err(AnswerError::malformed(reason));
+            }
             (None, None) => (!fields.is_empty()).then_some(Delta::Part { choice, part: Part::Other(fields) }),
             _ => return Err(AnswerError::malformed("a part is neither a text nor a call")),
         };
@@ -351,6 +355,8 @@ mod tests {
             r#"{"candidates": [{"content": {"parts": [{"text": 5}]}}]}"#,
             r#"{"candidates": [{"content": {"parts": [{"functionCall": {}}]}}]}"#,
             r#"{"usageMetadata": {"promptTokenCount": 1}}"#,
+            // A picture, which nobody could be shown.
+            r#"{"candidates": [{"content": {"parts": [{"inlineData": {"mimeType": "image/png", "data": "aGk="}}]}}]}"#,
         ] {
             assert!(matches!(decode_response(body.as_bytes()), Err(AnswerError::Malformed(_))), "{body}");
         }

@@ -40,7 +40,8 @@ impl<'a> Conversation<'a> {
     fn add(&mut self, messages: &'a [Message], at: usize, seals: bool) -> Result<(), Inexpressible> {
         // Fields that we do not know are another dialect's.
         let Message { role, content, name, tool_call_id, is_error, unknown: _ } = &messages[at];
-        if name.is_some() {
+        // The call says which tool it was.
+        if name.is_some() && *role != Role::Tool {
             let reason = "cannot be told to Gemini; name the speaker in the text";
             return Err(Inexpressible::new(format!("messages[{at}].name"), reason));
         }

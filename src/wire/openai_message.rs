@@ -13,8 +13,23 @@ use crate::chat::{
 /// The field in which DeepSeek, vLLM, SGLang and others put what the model thought.
 pub(super) const REASONING: &str = "reasoning_content";
 
+/// What vLLM renamed it to, and OpenRouter's name for it.
+pub(super) const REASONING_RENAMED: &str = "reasoning";
+
+/// Where an assistant's calls stand.
+pub(super) const TOOL_CALLS: &str = "tool_calls";
+
 /// The mark by which some vendors are told what to keep in their prompt cache.
 pub(super) const CACHE_MARK: &str = "cache_control";
+
+/// OpenAI's own mark to the same end.
+pub(super) const CACHE_BREAKPOINT: &str = "prompt_cache_breakpoint";
+
+/// Takes the marks out of the fields of a part, a tool or a message.
+fn take_marks(fields: &mut Map<String, Value>) -> Vec<(&'static str, Value)> {
+    let marks = [CACHE_MARK, CACHE_BREAKPOINT].map(|field| Some((field, fields.shift_remove(field)?)));
+    marks.into_iter().flatten().filter(|(_, mark)| !mark.is_null()).collect()
+}
 
 /// Reads the field `messages`, and adds what of it is to be kept in the vendor's prompt cache.
 pub(super) fn read_messages(
@@ -31,10 +46,10 @@ pub(super) fn read_messages(
     }
     let read = items.into_iter().enumerate().map(|(index, item)| {
         let (message, part_marks) = read_message(item, &at.item(index))?;
-        marks.extend(part_marks.into_iter().map(|(part, mark)| {
+        marks.extend(part_marks.into_iter().map(|(part, (field, mark))| {
             let place =
                 part.map_or(MarkedPlace::Message(index), |part| MarkedPlace::Part { message: index, part });
-            CacheMark { place, mark }
+            CacheMark { place, field, mark }
         }));
         Ok(message)
     });
@@ -42,7 +57,7 @@ pub(super) fn read_messages(
 }
 
 /// The marks of one message, at its parts or at the whole of it.
-type PartMarks = Vec<(Option<usize>, Value)>;
+type PartMarks = Vec<(Option<usize>, (&'static str, Value))>;
 
 fn read_message(value: Value, at: &Path<'_>) -> Result<(Message, PartMarks), WireError> {
     let mut marks = PartMarks::new();
@@ -64,13 +79,13 @@ fn read_message(value: Value, at: &Path<'_>) -> Result<(Message, PartMarks), Wir
             "content" => message.content = read_content(value, &at, &mut marks)?,
             "name" => message.name = Some(at.text(value)?),
             "tool_call_id" => message.tool_call_id = Some(at.text(value)?),
-            "tool_calls" => match read_tool_calls(value, &at)? {
+            TOOL_CALLS => match read_tool_calls(value, &at)? {
                 Ok(plain) => calls = plain,
                 Err(value) => drop(message.unknown.insert(field, value)),
             },
             REASONING => thought = Some(at.text(value)?),
             "refusal" => refusal = Some(at.text(value)?),
-            CACHE_MARK => marks.push((None, value)),
+            CACHE_MARK => marks.push((None, (CACHE_MARK, value))),
             _ => drop(message.unknown.insert(field, value)),
         }
     }
@@ -93,10 +108,13 @@ fn read_message(value: Value, at: &Path<'_>) -> Result<(Message, PartMarks), Wir
     Ok((message, marks))
 }
 
+/// What is wrong with other roles. OpenAI's older `function` is one of them: its messages do not say which call they
+/// answer.
+const ROLES: &str = "must be one of `system`, `developer`, `user`, `assistant`, `tool`; a function's result is a `tool` message";
+
 fn read_role(value: Value, at: &Path<'_>) -> Result<Role, WireError> {
     let name = at.text(value)?;
-    Role::parse(&name)
-        .ok_or_else(|| at.error("must be one of `system`, `developer`, `user`, `assistant`, `tool`"))
+    Role::parse(&name).ok_or_else(|| at.error(ROLES))
 }
 
 fn read_content(value: Value, at: &Path<'_>, marks: &mut PartMarks) -> Result<Vec<Part>, WireError> {
@@ -106,8 +124,7 @@ fn read_content(value: Value, at: &Path<'_>, marks: &mut PartMarks) -> Result<Ve
             let read = parts.into_iter().enumerate().map(|(index, part)| {
                 let at = at.item(index);
                 let mut fields = at.object(part)?;
-                let mark = fields.shift_remove(CACHE_MARK).filter(|mark| !mark.is_null());
-                marks.extend(mark.map(|mark| (Some(index), mark)));
+                marks.extend(take_marks(&mut fields).into_iter().map(|mark| (Some(index), mark)));
                 read_part(fields, &at)
             });
             read.collect()
@@ -158,7 +175,7 @@ fn plain_part(fields: &Map<String, Value>) -> Option<Part> {
 }
 
 /// Reads calls that are a function's name and arguments; gives the list back whole where one is or has anything else
-/// (a custom tool, a vendor's signature), since such a call must go on as it came.
+/// (a custom tool, a vendor's own field), since such a call must go on as it came.
 fn read_tool_calls(value: Value, at: &Path<'_>) -> Result<Result<Vec<ToolCall>, Value>, WireError> {
     let Value::Array(items) = &value else { return Err(at.error("must be a list")) };
     for (index, item) in items.iter().enumerate() {
@@ -166,44 +183,55 @@ fn read_tool_calls(value: Value, at: &Path<'_>) -> Result<Result<Vec<ToolCall>, 
             return Err(at.item(index).error("must be an object"));
         }
     }
-    Ok(plain_calls(items).ok_or(value))
+    let calls = items.iter().map(|item| function_call(item).filter(|_| is_plain(item))).collect();
+    Ok(Option::<Vec<_>>::ok_or(calls, value))
 }
 
-/// Returns the calls where each is a function's id, name and arguments and nothing else.
-pub(super) fn plain_calls(items: &[Value]) -> Option<Vec<ToolCall>> {
-    items.iter().map(plain_call).collect()
+/// Reads the calls of an answer where each is a function's. What vendors add to such a call is left out: callers of
+/// every dialect shall see it.
+pub(super) fn function_calls(items: &[Value]) -> Option<Vec<ToolCall>> {
+    items.iter().map(function_call).collect()
 }
 
-fn plain_call(item: &Value) -> Option<ToolCall> {
-    let mut call = ToolCall::default();
-    for (field, value) in item.as_object()? {
-        match (field.as_str(), value) {
-            ("id", Value::String(id)) => call.id.clone_from(id),
-            ("type", Value::String(kind)) if kind == "function" => {}
-            ("function", Value::Object(function)) => {
-                for (field, value) in function {
-                    match (field.as_str(), value) {
-                        ("name", Value::String(name)) => call.name.clone_from(name),
-                        ("arguments", Value::String(text)) => call.arguments.clone_from(text),
-                        _ => return None,
-                    }
-                }
-            }
-            (EXTRA, extra) => call.signature = Some(google_signature(extra)?.to_owned()),
-            _ => return None,
-        }
-    }
-    Some(call)
+fn function_call(item: &Value) -> Option<ToolCall> {
+    let is_function = item.get("type").is_none_or(|kind| kind.is_null() || kind == "function" || kind == "");
+    let function = item.get("function").filter(|_| is_function)?;
+    let text = |value: Option<&Value>| match value {
+        None | Some(Value::Null) => Some(String::new()),
+        Some(Value::String(text)) => Some(text.clone()),
+        Some(_) => None,
+    };
+    Some(ToolCall {
+        id: text(item.get("id"))?,
+        name: function.get("name")?.as_str()?.to_owned(),
+        arguments: text(function.get("arguments"))?,
+        signature: item.get(EXTRA).and_then(google_signature).map(str::to_owned),
+    })
+}
+
+/// Returns whether nothing is lost with what [`function_call`] leaves out. SDKs send back what they were given with
+/// the call's place in the stream and the arguments once more.
+fn is_plain(item: &Value) -> bool {
+    let has_only = |value: &Value, known: &[&str]| {
+        value.as_object().is_some_and(|fields| {
+            fields.iter().all(|(field, value)| value.is_null() || known.contains(&field.as_str()))
+        })
+    };
+    has_only(item, &["id", "type", "index", "function", EXTRA])
+        && item.get("function").is_some_and(|call| has_only(call, &["name", "arguments", "parsed_arguments"]))
+        && item.get(EXTRA).is_none_or(|extra| {
+            extra.is_null()
+                || has_only(extra, &["google"])
+                    && extra.get("google").is_some_and(|google| has_only(google, &["thought_signature"]))
+        })
 }
 
 /// Where Google's compatible endpoint puts its seal on a call.
 pub(super) const EXTRA: &str = "extra_content";
 
-/// Returns the seal, if nothing else stands beside it.
+/// Returns the seal, where there is one.
 pub(super) fn google_signature(extra: &Value) -> Option<&str> {
-    let only = |value: &'_ Value| value.as_object().is_some_and(|fields| fields.len() == 1);
-    let google = extra.get("google").filter(|google| only(extra) && only(google))?;
-    google.get("thought_signature")?.as_str()
+    extra.get("google")?.get("thought_signature")?.as_str()
 }
 
 /// Reads the field `tools`, and adds what of it is to be kept in the vendor's prompt cache.
@@ -217,8 +245,9 @@ pub(super) fn read_tools(
         .enumerate()
         .map(|(index, item)| {
             let mut fields = at.item(index).object(item)?;
-            let mark = fields.shift_remove(CACHE_MARK).filter(|mark| !mark.is_null());
-            marks.extend(mark.map(|mark| CacheMark { place: MarkedPlace::Tool(index), mark }));
+            let place = MarkedPlace::Tool(index);
+            let found = take_marks(&mut fields).into_iter();
+            marks.extend(found.map(|(field, mark)| CacheMark { place, field, mark }));
             Ok(plain_tool(&fields).unwrap_or_else(|| Tool::Other(Value::Object(fields))))
         })
         .collect()
@@ -273,18 +302,43 @@ pub(super) struct OutMessage<'a> {
     /// Its place in the request.
     pub(super) at: usize,
     pub(super) marks: Marks<'a>,
-    /// Whether the request came in this dialect: fields that we do not know, and thoughts of earlier turns, go to
-    /// nobody else.
+    /// Whether the request came in this dialect: fields that we do not know go to nobody else.
     pub(super) is_own: bool,
+    /// Whether the reader takes fields that OpenAI itself does not have.
+    pub(super) is_extended: bool,
 }
 
 /// The marks for the prompt cache, where the reader knows what they are.
 #[derive(Clone, Copy)]
-pub(super) struct Marks<'a>(pub(super) Option<&'a ChatRequest>);
+pub(super) struct Marks<'a> {
+    /// The request, where it came in this dialect.
+    pub(super) own: Option<&'a ChatRequest>,
+    /// Whether the reader takes fields that OpenAI itself does not have, and refuses.
+    pub(super) is_extended: bool,
+}
+
+/// The marks at one place.
+#[derive(Clone, Copy, Serialize)]
+struct OutMarks<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_control: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_cache_breakpoint: Option<&'a Value>,
+}
 
 impl<'a> Marks<'a> {
-    fn at(self, place: MarkedPlace) -> Option<&'a Value> {
-        self.0?.cache_mark(place)
+    fn at(self, place: MarkedPlace) -> OutMarks<'a> {
+        let mark = |field| self.own?.cache_mark(place, field);
+        OutMarks {
+            cache_control: mark(CACHE_MARK).filter(|_| self.is_extended),
+            prompt_cache_breakpoint: mark(CACHE_BREAKPOINT),
+        }
+    }
+}
+
+impl OutMarks<'_> {
+    const fn is_empty(&self) -> bool {
+        self.cache_control.is_none() && self.prompt_cache_breakpoint.is_none()
     }
 }
 
@@ -297,7 +351,7 @@ impl Serialize for OutMessage<'_> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("role", role.name())?;
         let mark_of = |part| self.marks.at(MarkedPlace::Part { message: self.at, part });
-        let is_marked = (0..content.len()).any(|part| mark_of(part).is_some());
+        let is_marked = (0..content.len()).any(|part| !mark_of(part).is_empty());
         let is_own = self.is_own;
         let mut said = content.iter().filter(|part| is_said(part, is_own));
         match (said.next(), said.next()) {
@@ -329,21 +383,31 @@ impl Serialize for OutMessage<'_> {
         }
         let calls = content.iter().filter_map(Part::tool_call);
         if calls.clone().next().is_some() {
-            map.serialize_entry("tool_calls", &OutCalls(calls))?;
+            map.serialize_entry(TOOL_CALLS, &OutCalls { calls, with_seals: self.is_extended })?;
         }
-        if let Some(mark) = self.marks.at(MarkedPlace::Message(self.at)) {
+        if let Some(mark) = self.marks.at(MarkedPlace::Message(self.at)).cache_control {
             map.serialize_entry(CACHE_MARK, mark)?;
         }
+        if let Some(thought) = unsealed_thoughts(content).filter(|_| self.is_own || self.is_extended) {
+            map.serialize_entry(REASONING, &thought)?;
+        }
         if self.is_own {
-            if let Some(Part::Reasoning(Reasoning { text, .. })) = content.first() {
-                map.serialize_entry(REASONING, text)?;
-            }
             for (field, value) in unknown {
                 map.serialize_entry(field, value)?;
             }
         }
         map.end()
     }
+}
+
+/// Returns what was thought without a vendor's seal on it, which is nobody's in particular. DeepSeek wants such thoughts
+/// back together with the calls that they led to.
+fn unsealed_thoughts(content: &[Part]) -> Option<String> {
+    let thoughts = content.iter().filter_map(|part| match part {
+        Part::Reasoning(Reasoning { text, signature: None }) => Some(text.as_str()),
+        _ => None,
+    });
+    thoughts.map(str::to_owned).reduce(|all, more| all + &more)
 }
 
 impl OutMessage<'_> {
@@ -380,11 +444,11 @@ struct OutParts<'a, F> {
 struct Marked<'a, T: Serialize> {
     #[serde(flatten)]
     part: T,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cache_control: Option<&'a Value>,
+    #[serde(flatten)]
+    marks: OutMarks<'a>,
 }
 
-impl<'m, F: Fn(usize) -> Option<&'m Value>> Serialize for OutParts<'_, F> {
+impl<'m, F: Fn(usize) -> OutMarks<'m>> Serialize for OutParts<'_, F> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         #[serde(tag = "type", rename_all = "snake_case")]
@@ -404,7 +468,7 @@ impl<'m, F: Fn(usize) -> Option<&'m Value>> Serialize for OutParts<'_, F> {
             list.serialize_element(&OutPart::Text { text: TOOL_ERROR })?;
         }
         for (at, part) in self.parts.iter().enumerate() {
-            let cache_control = (self.mark_of)(at);
+            let marks = (self.mark_of)(at);
             let part = match part {
                 Part::Text(text) | Part::Cited { text, .. } => OutPart::Text { text },
                 Part::Refusal(refusal) => OutPart::Refusal { refusal },
@@ -414,19 +478,23 @@ impl<'m, F: Fn(usize) -> Option<&'m Value>> Serialize for OutParts<'_, F> {
                 }
                 Part::Other(_) if !self.is_own => continue,
                 Part::Other(part) => {
-                    list.serialize_element(&Marked { part, cache_control })?;
+                    list.serialize_element(&Marked { part, marks })?;
                     continue;
                 }
                 Part::Reasoning(_) | Part::ToolCall(_) => continue,
             };
-            list.serialize_element(&Marked { part, cache_control })?;
+            list.serialize_element(&Marked { part, marks })?;
         }
         list.end()
     }
 }
 
 /// Calls of functions, in a request or an answer.
-pub(super) struct OutCalls<I>(pub(super) I);
+pub(super) struct OutCalls<I> {
+    pub(super) calls: I,
+    /// Whether Google's seals are written: OpenAI itself refuses what it does not know.
+    pub(super) with_seals: bool,
+}
 
 impl<'a, I: Iterator<Item = &'a ToolCall> + Clone> Serialize for OutCalls<I> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -443,11 +511,11 @@ impl<'a, I: Iterator<Item = &'a ToolCall> + Clone> Serialize for OutCalls<I> {
             name: &'a str,
             arguments: &'a str,
         }
-        serializer.collect_seq(self.0.clone().map(|ToolCall { id, name, arguments, signature }| Call {
+        serializer.collect_seq(self.calls.clone().map(|ToolCall { id, name, arguments, signature }| Call {
             id,
             r#type: "function",
             function: Function { name, arguments },
-            extra: signature.as_deref().map(extra_content),
+            extra: signature.as_deref().filter(|_| self.with_seals).map(extra_content),
         }))
     }
 }
@@ -482,7 +550,7 @@ impl Serialize for OutTools<'_> {
         }
         let mut list = serializer.serialize_seq(Some(self.tools.len()))?;
         for (at, tool) in self.tools.iter().enumerate() {
-            let cache_control = self.marks.at(MarkedPlace::Tool(at));
+            let marks = self.marks.at(MarkedPlace::Tool(at));
             match tool {
                 Tool::Function { name, description, parameters, strict } => {
                     let part = Typed {
@@ -494,12 +562,9 @@ impl Serialize for OutTools<'_> {
                             strict: *strict,
                         },
                     };
-                    list.serialize_element(&Marked { part, cache_control })?;
+                    list.serialize_element(&Marked { part, marks })?;
                 }
-                Tool::Other(part) => match cache_control {
-                    Some(_) => list.serialize_element(&Marked { part, cache_control })?,
-                    None => list.serialize_element(part)?,
-                },
+                Tool::Other(part) => list.serialize_element(&Marked { part, marks })?,
             }
         }
         list.end()

@@ -1,5 +1,7 @@
 //! A Chat Completions request: read from a client, written to an upstream.
 
+use std::borrow::Cow;
+
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
@@ -281,9 +283,8 @@ impl Serialize for OutRequest<'_> {
         } = self.request;
         let Encoding { model, stream, limit: spelling, is_extended } = self.encoding;
         let is_own = self.is_own;
-        // OpenAI itself has no such marks, and refuses what it does not know.
-        let marks = Marks(Some(self.request).filter(|_| is_own && is_extended));
-        let out_message = |(at, message)| OutMessage { message, at, marks, is_own };
+        let marks = Marks { own: Some(self.request).filter(|_| is_own), is_extended };
+        let out_message = |(at, message)| OutMessage { message, at, marks, is_own, is_extended };
         let out_messages = messages.iter().enumerate().map(out_message).filter(OutMessage::says_something);
         let out_messages: Vec<_> = out_messages.collect();
 
@@ -325,12 +326,24 @@ impl Serialize for OutRequest<'_> {
             }
             Dialect::Native | Dialect::OpenAi | Dialect::Anthropic => {
                 if let Some(user) = end_user {
-                    map.serialize_entry("user", user)?;
+                    map.serialize_entry("user", &out_user(user))?;
                 }
             }
         }
         map.end()
     }
+}
+
+/// The most characters of the field `user`, beyond which OpenAI answers 400 (`string_above_max_length`).
+const USER_CHARS_MAX: usize = 64;
+
+/// Returns whom a caller of another dialect speaks for. What is longer than OpenAI takes is sent as the hex digits of
+/// its BLAKE3 digest, which are exactly as many: nobody reads the field, it only tells users apart.
+fn out_user(user: &str) -> Cow<'_, str> {
+    if user.chars().count() <= USER_CHARS_MAX {
+        return Cow::Borrowed(user);
+    }
+    Cow::Owned(blake3::hash(user.as_bytes()).to_hex().to_string())
 }
 
 fn format_json(format: &OutputFormat) -> Option<Value> {
@@ -417,8 +430,9 @@ fn sampling_entries<M: SerializeMap>(sampling: &Sampling, map: &mut M) -> Result
 #[cfg(test)]
 mod tests {
     use super::super::json::tests::any_json;
+    use super::super::{anthropic, gemini, responses};
     use super::*;
-    use crate::chat::{Image, ImageSource, Message};
+    use crate::chat::{Image, ImageSource};
     use proptest::prelude::*;
 
     fn asked(fields: &str) -> Result<Asked, WireError> {
@@ -539,6 +553,80 @@ mod tests {
     }
 
     #[test]
+    fn a_call_that_an_sdk_sends_back_is_a_call() {
+        let call = r#"{"id": "1", "type": "function", "index": 0, "odd": null, "function":
+            {"name": "f", "arguments": "{}", "parsed_arguments": {"a": 1}}}"#;
+        let body = format!(r#"{{"messages": [{{"role": "assistant", "tool_calls": [{call}]}}]}}"#);
+        let message = &parse_request(body.as_bytes()).unwrap().request.messages[0];
+        assert_eq!(message.tool_calls().map(|call| call.name.as_str()).collect::<Vec<_>>(), ["f"]);
+        assert!(message.unknown.is_empty());
+    }
+
+    fn sent(request: &ChatRequest, is_extended: bool) -> Value {
+        let encoding = Encoding { is_extended, ..ENCODING };
+        serde_json::from_slice(&encode_request(request, encoding).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn googles_seal_goes_to_nobody_who_refuses_what_he_does_not_know() {
+        let body = r#"{"messages": [{"role": "assistant", "tool_calls": [{"id": "1", "type": "function",
+            "function": {"name": "f", "arguments": "{}"}, "extra_content": {"google": {"thought_signature": "s"}}}]}]}"#;
+        let request = parse_request(body.as_bytes()).unwrap().request;
+        let call = |is_extended| sent(&request, is_extended)["messages"][0]["tool_calls"][0].clone();
+        assert_eq!(call(true)["extra_content"]["google"]["thought_signature"], "s");
+        assert_eq!(call(false).get("extra_content"), None);
+    }
+
+    #[test]
+    fn a_long_name_of_who_asks_is_sent_as_its_digest() {
+        for (length, is_kept) in [(64, true), (65, false), (150, false)] {
+            let user = "u".repeat(length);
+            let request = ChatRequest { end_user: Some(user.clone()), ..ChatRequest::from_prompt("q") };
+            let told = sent(&request, false)["user"].as_str().unwrap().to_owned();
+            assert_eq!((told.len(), told == user), (64, is_kept), "{told}");
+        }
+    }
+
+    #[test]
+    fn thoughts_of_earlier_turns_go_unsealed_to_servers_that_take_them() {
+        let responses = r#"{"input": [{"role": "user", "content": "q"},
+            {"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": "hm"}]},
+            {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+            {"type": "function_call_output", "call_id": "c", "output": "1"},
+            {"type": "reasoning", "summary": [], "encrypted_content": "sealed"},
+            {"type": "reasoning", "summary": [], "content": [{"type": "reasoning_text", "text": "led nowhere"}]},
+            {"role": "user", "content": "so?"}]}"#;
+        let thinking = |seal: &str| {
+            format!(
+                r#"{{"max_tokens": 5, "messages": [{{"role": "user", "content": "q"}}, {{"role": "assistant", "content": [
+                {{"type": "thinking", "thinking": "hm", "signature": "{seal}"}},
+                {{"type": "tool_use", "id": "c", "name": "f", "input": {{}}}}]}}]}}"#
+            )
+        };
+        let responses = responses::parse_request(responses.as_bytes()).unwrap().request;
+        let unsealed = anthropic::parse_request(thinking("").as_bytes()).unwrap().request;
+        let sealed = anthropic::parse_request(thinking("s").as_bytes()).unwrap().request;
+        for (request, thought) in [(&responses, true), (&unsealed, true), (&sealed, false)] {
+            let extended = sent(request, true);
+            let expected = thought.then(|| json!("hm"));
+            assert_eq!(extended["messages"][1].get("reasoning_content"), expected.as_ref(), "{extended}");
+            assert_eq!(extended["messages"][1]["tool_calls"][0]["id"], "c");
+            assert!(!sent(request, false).to_string().contains("reasoning_content"));
+        }
+        assert_eq!(sent(&responses, true)["messages"].as_array().unwrap().len(), 4);
+    }
+
+    #[test]
+    fn the_name_of_the_tool_that_answers_is_known_from_its_call() {
+        let body = r#"{"max_tokens": 5, "messages": [{"role": "user", "content": "q"},
+            {"role": "assistant", "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
+            {"role": "tool", "tool_call_id": "c", "name": "f", "content": "1"}]}"#;
+        let request = parse_request(body.as_bytes()).unwrap().request;
+        assert!(anthropic::encode_request(&request, "m", false).is_ok());
+        assert!(gemini::encode_request(&request, "m").is_ok());
+    }
+
+    #[test]
     fn unknown_and_carried_fields_stay_within_their_dialect() {
         let mut request = asked(r#""vendor_knob": 1, "user": "u""#).unwrap().request;
         request.messages[0].unknown.insert("odd".into(), json!(1));
@@ -587,6 +675,17 @@ mod tests {
         assert_eq!(marked["messages"][1]["content"], "q");
         let official = sent(Encoding { is_extended: false, ..ENCODING }).to_string();
         assert!(!official.contains("cache_control"), "{official}");
+    }
+
+    #[test]
+    fn openais_own_mark_is_no_part_of_the_text_and_goes_to_it() {
+        let body = r#"{"messages": [{"role": "user", "content": [
+            {"type": "text", "text": "q", "prompt_cache_breakpoint": {"mode": "explicit"}}]}]}"#;
+        let request = parse_request(body.as_bytes()).unwrap().request;
+        assert_eq!(request.messages, ChatRequest::from_prompt("q").messages);
+        let part = &sent(&request, false)["messages"][0]["content"][0];
+        let mark = json!({"mode": "explicit"});
+        assert_eq!(*part, json!({"type": "text", "text": "q", "prompt_cache_breakpoint": mark}));
     }
 
     /// Any request that a body in this dialect can spell.

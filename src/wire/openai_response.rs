@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::ErrorShape;
 use super::failure::{AnswerError, parse};
-use super::openai_message::{OutCalls, REASONING, plain_calls};
+use super::openai_message::{OutCalls, REASONING, REASONING_RENAMED, TOOL_CALLS, function_calls};
 use super::openai_usage::{OutUsage, read_usage};
 use crate::chat::{ChatResponse, Choice, Dialect, FinishReason, Part, Reasoning, Usage};
 
@@ -75,10 +75,15 @@ fn read_choice(value: Value, at: u32) -> Result<Choice, AnswerError> {
     let Value::Object(mut fields) = value else {
         return Err(AnswerError::malformed("a choice is not an object"));
     };
-    let Some(Value::Object(message)) = fields.remove("message") else {
-        return Err(AnswerError::malformed("a choice has no message"));
+    let finish = read_finish(&fields)?;
+    // What a filter withheld, or a limit cut before the first word, is an answer; Azure leaves out even the message.
+    let may_be_silent = matches!(finish, Some(FinishReason::ContentFilter | FinishReason::Length));
+    let message = match fields.remove("message") {
+        Some(Value::Object(message)) => message,
+        None | Some(Value::Null) if may_be_silent => Map::new(),
+        _ => return Err(AnswerError::malformed("a choice has no message")),
     };
-    let (mut thought, mut text, mut refusal, mut calls) = (None, None, None, Vec::new());
+    let (mut thought, mut renamed, mut text, mut refusal, mut calls) = (None, None, None, None, Vec::new());
     let mut unknown = Map::new();
     for (field, value) in message {
         match (field.as_str(), value) {
@@ -86,25 +91,30 @@ fn read_choice(value: Value, at: u32) -> Result<Choice, AnswerError> {
             ("content", Value::String(words)) => text = Some(words),
             ("content", _) => return Err(AnswerError::malformed("the content is not a text")),
             (REASONING, Value::String(words)) => thought = Some(words).filter(|words| !words.is_empty()),
+            (REASONING_RENAMED, Value::String(words)) => {
+                // Kept besides, since callers of this dialect may look for it under this name.
+                renamed = Some(words.clone()).filter(|words| !words.is_empty());
+                unknown.insert(field, Value::String(words));
+            }
             ("refusal", Value::String(words)) => refusal = Some(words),
-            ("tool_calls", Value::Array(items)) if items.is_empty() => {}
-            ("tool_calls", Value::Array(items)) => match plain_calls(&items) {
-                Some(plain) => calls = plain,
+            (TOOL_CALLS, Value::Array(items)) if items.is_empty() => {}
+            (TOOL_CALLS, Value::Array(items)) => match function_calls(&items) {
+                Some(functions) => calls = functions,
                 None => drop(unknown.insert(field, Value::Array(items))),
             },
             (_, value) => drop(unknown.insert(field, value)),
         }
     }
-    let thought = thought.map(|text| Part::Reasoning(Reasoning { text, signature: None }));
+    let thought = thought.or(renamed).map(|text| Part::Reasoning(Reasoning { text, signature: None }));
     let said = [thought, text.map(Part::Text), refusal.map(Part::Refusal)].into_iter().flatten();
     let content: Vec<_> = said.chain(calls.into_iter().map(Part::ToolCall)).collect();
-    if content.is_empty() && unknown.values().all(says_nothing) {
+    if content.is_empty() && !may_be_silent && unknown.values().all(says_nothing) {
         return Err(AnswerError::malformed("a message has neither content nor a call"));
     }
     Ok(Choice {
         index: index_of(&fields).unwrap_or(at),
         content,
-        finish: read_finish(&fields)?,
+        finish,
         logprobs: fields.remove("logprobs").filter(|value| !value.is_null()),
         unknown,
     })
@@ -114,8 +124,10 @@ fn read_choice(value: Value, at: u32) -> Result<Choice, AnswerError> {
 pub(super) fn read_finish(fields: &Map<String, Value>) -> Result<Option<FinishReason>, AnswerError> {
     match fields.get("finish_reason").and_then(Value::as_str) {
         None | Some("") => Ok(None),
-        // OpenRouter's word for an upstream of its own that broke off.
-        Some("error") => Err(AnswerError::malformed("the vendor ended the answer with an error")),
+        // What OpenRouter, DeepSeek and vLLM say where the model broke off.
+        Some("error" | "insufficient_system_resource" | "abort") => {
+            Err(AnswerError::malformed("the vendor ended the answer with an error"))
+        }
         Some(word) => Ok(Some(FinishReason::parse(word))),
     }
 }
@@ -189,7 +201,8 @@ impl Serialize for OutChoice<'_> {
         map.serialize_entry("index", index)?;
         map.serialize_entry("message", &OutAnswerMessage(*self))?;
         map.serialize_entry("logprobs", logprobs)?;
-        map.serialize_entry("finish_reason", &finish.as_ref().map(FinishReason::name))?;
+        let finish = finish.as_ref().map(|finish| if self.with_unknown { finish } else { finish.abroad() });
+        map.serialize_entry("finish_reason", &finish.map(FinishReason::name))?;
         map.end()
     }
 }
@@ -206,17 +219,33 @@ impl Serialize for OutAnswerMessage<'_> {
         if let Some(thought) = thoughts(choice) {
             map.serialize_entry(REASONING, &thought)?;
         }
-        let calls = choice.tool_calls();
-        if calls.clone().next().is_some() {
-            map.serialize_entry("tool_calls", &OutCalls(calls))?;
+        let calls = OutCalls { calls: choice.tool_calls(), with_seals: true };
+        match choice.unknown.get(TOOL_CALLS).filter(|_| with_unknown) {
+            Some(Value::Array(others)) => map.serialize_entry(TOOL_CALLS, &in_order(&calls, others))?,
+            _ if calls.calls.clone().next().is_some() => map.serialize_entry(TOOL_CALLS, &calls)?,
+            _ => {}
         }
         if with_unknown {
-            for (field, value) in &choice.unknown {
+            for (field, value) in choice.unknown.iter().filter(|(field, _)| *field != TOOL_CALLS) {
                 map.serialize_entry(field, value)?;
             }
         }
         map.end()
     }
+}
+
+/// Puts calls that are no function's, whose place a stream has told, among those that are.
+fn in_order(calls: &impl Serialize, others: &[Value]) -> Value {
+    let mut all = serde_json::to_value(calls).expect(WRITES);
+    if let Value::Array(all) = &mut all {
+        for other in others {
+            let mut other = other.clone();
+            let at = other.as_object_mut().and_then(|fields| fields.shift_remove("index"));
+            let at = at.and_then(|at| usize::try_from(at.as_u64()?).ok());
+            all.insert(at.map_or(all.len(), |at| at.min(all.len())), other);
+        }
+    }
+    all
 }
 
 /// Returns what the model thought before and between its words.
@@ -373,6 +402,67 @@ pub(super) mod tests {
         assert_eq!(error.status(), Some(502));
         let broken = br#"{"choices": [{"message": {"content": "x"}, "finish_reason": "error"}]}"#;
         assert!(matches!(decode_response(broken), Err(AnswerError::Malformed(_))));
+    }
+
+    fn one(message: &str, finish: &str) -> Result<ChatResponse, AnswerError> {
+        decode_response(
+            format!(r#"{{"choices": [{{"message": {message}, "finish_reason": "{finish}"}}]}}"#).as_bytes(),
+        )
+    }
+
+    #[test]
+    fn an_answer_that_was_withheld_or_cut_before_its_first_word_is_one() {
+        for finish in ["content_filter", "length"] {
+            for message in [r#"{"role": "assistant", "content": null}"#, "null"] {
+                let answer = one(message, finish).unwrap();
+                assert!(answer.choices[0].content.is_empty());
+                assert_eq!(answer.choices[0].finish, Some(FinishReason::parse(finish)));
+            }
+        }
+        assert!(one(r#"{"content": null}"#, "stop").is_err());
+        for broken in ["insufficient_system_resource", "abort"] {
+            assert!(matches!(one(r#"{"content": "x"}"#, broken), Err(AnswerError::Malformed(_))), "{broken}");
+        }
+    }
+
+    #[test]
+    fn a_vendors_own_word_is_told_abroad_as_a_cut() {
+        let mut answer = one(r#"{"content": "x"}"#, "theirs").unwrap();
+        let told = |answer: &ChatResponse| {
+            let written: Value = serde_json::from_slice(&encode_response(answer)).unwrap();
+            written["choices"][0]["finish_reason"].as_str().unwrap().to_owned()
+        };
+        assert_eq!(told(&answer), "theirs");
+        answer.dialect = Dialect::Anthropic;
+        assert_eq!(told(&answer), "length");
+    }
+
+    #[test]
+    fn thoughts_are_found_under_both_names() {
+        let thought = |text: &str| Part::Reasoning(Reasoning { text: text.into(), signature: None });
+        for message in [
+            r#"{"content": "x", "reasoning": "hm"}"#,
+            r#"{"content": "x", "reasoning": "hm", "reasoning_content": "hm"}"#,
+        ] {
+            let answer = one(message, "stop").unwrap();
+            assert_eq!(answer.choices[0].content, [thought("hm"), Part::Text("x".into())], "{message}");
+            let written: Value = serde_json::from_slice(&encode_response(&answer)).unwrap();
+            let message = &written["choices"][0]["message"];
+            assert_eq!((&message["reasoning"], &message["reasoning_content"]), (&"hm".into(), &"hm".into()));
+        }
+    }
+
+    #[test]
+    fn thoughts_counted_beside_the_answer_are_counted_in() {
+        let usage = |completion: u64, total: u64| {
+            let fields = serde_json::json!({"prompt_tokens": 10, "completion_tokens": completion, "total_tokens": total,
+                "completion_tokens_details": {"reasoning_tokens": 7}});
+            read_usage(fields.as_object().unwrap().clone()).unwrap()
+        };
+        // xAI counts them beside, all others within.
+        assert_eq!((usage(3, 20).completion_tokens, usage(9, 19).completion_tokens), (10, 9));
+        assert!(usage(3, 20).unknown.is_empty());
+        assert_eq!(usage(3, 21).completion_tokens, 3);
     }
 
     #[test]

@@ -4,7 +4,9 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::failure::{AnswerError, parse};
-use super::openai_message::{EXTRA, REASONING, extra_content, google_signature};
+use super::openai_message::{
+    EXTRA, REASONING, REASONING_RENAMED, TOOL_CALLS, extra_content, google_signature,
+};
 use super::openai_response::{Head, WRITES, index_of, read_finish, write_error};
 use super::openai_usage::OutUsage;
 use super::{ErrorShape, sse};
@@ -17,8 +19,21 @@ pub struct ChunkDecoder {
     is_done: bool,
     /// The choices that have said why they ended.
     finished: Vec<u32>,
-    /// Fields we do not know, from chunks before the first with a choice.
+    /// Fields of the answer that we do not know, as they were told last.
     unknown: Map<String, Value>,
+    calls: Vec<Call>,
+}
+
+/// A call under way.
+#[derive(Debug)]
+struct Call {
+    choice: u32,
+    /// The vendor's number for it, where it has one.
+    number: Option<u32>,
+    id: String,
+    name: String,
+    /// Our number for it: its place among the choice's calls.
+    index: u32,
 }
 
 impl ChunkDecoder {
@@ -37,14 +52,16 @@ impl ChunkDecoder {
             return Err(AnswerError::malformed("a chunk is not an object"));
         };
         let Head { id, created, model, choices, usage, unknown } = Head::read(fields)?;
-        if !self.has_started {
+        if self.has_started {
+            deltas.extend(unknown.into_iter().filter_map(|(field, value)| self.late(field, value)));
+        } else {
             self.unknown.extend(unknown);
             // Azure's first chunk has filter results, an empty id and no choice: the stream begins after it.
             if choices.is_empty() && usage.is_none() {
                 return Ok(());
             }
             self.has_started = true;
-            let unknown = std::mem::take(&mut self.unknown);
+            let unknown = self.unknown.clone();
             deltas.push(Delta::Start { id, created, model, dialect: Dialect::OpenAi, unknown });
         }
         for choice in choices {
@@ -64,13 +81,22 @@ impl ChunkDecoder {
         self.finished.len() >= choices as usize
     }
 
+    /// Returns a field that later chunks bring, or bring anew. Most only repeat what the first one said.
+    fn late(&mut self, field: String, value: Value) -> Option<Delta> {
+        if self.unknown.get(&field) == Some(&value) {
+            return None;
+        }
+        self.unknown.insert(field.clone(), value.clone());
+        Some(Delta::Late { field, value })
+    }
+
     fn read_choice(&mut self, value: Value, deltas: &mut Vec<Delta>) -> Result<(), AnswerError> {
         let Value::Object(mut fields) = value else {
             return Err(AnswerError::malformed("a choice is not an object"));
         };
         let choice = index_of(&fields).unwrap_or(0);
         if let Some(Value::Object(delta)) = fields.remove("delta") {
-            read_delta(choice, delta, deltas)?;
+            self.read_delta(choice, delta, deltas)?;
         }
         match fields.remove("logprobs") {
             None | Some(Value::Null) => {}
@@ -84,78 +110,142 @@ impl ChunkDecoder {
         }
         Ok(())
     }
-}
 
-fn read_delta(choice: u32, fields: Map<String, Value>, deltas: &mut Vec<Delta>) -> Result<(), AnswerError> {
-    // Every first chunk of OpenAI has `content: ""`; beside a call or a refusal that text was never said.
-    let says_else = ["tool_calls", "refusal", REASONING]
-        .iter()
-        .any(|field| fields.get(*field).is_some_and(|value| !value.is_null()));
-    for (field, value) in fields {
-        match (field.as_str(), value) {
-            ("role", _) | (_, Value::Null) => {}
-            (REASONING, Value::String(text)) => {
-                deltas.push(Delta::Reasoning { choice, text, signature: None })
-            }
-            ("content", Value::String(text)) if text.is_empty() && says_else => {}
-            ("content", Value::String(text)) => deltas.push(Delta::Text { choice, text }),
-            ("content", _) => return Err(AnswerError::malformed("the content is not a text")),
-            ("refusal", Value::String(text)) => deltas.push(Delta::Refusal { choice, text }),
-            ("tool_calls", Value::Array(calls)) => {
-                for (call, at) in calls.into_iter().zip(0..) {
-                    deltas.push(read_call(choice, call, at));
-                }
-            }
-            (_, value) => deltas.push(Delta::Unknown { choice, field, value }),
-        }
-    }
-    Ok(())
-}
-
-/// Reads a part of a call. One that is more than a function's name and arguments goes on as a field that we do not
-/// know, so that nothing of it is lost.
-fn read_call(choice: u32, value: Value, at: u32) -> Delta {
-    plain_part(choice, &value, at).unwrap_or_else(|| Delta::Unknown {
-        choice,
-        field: "tool_calls".to_owned(),
-        value: Value::Array(vec![value]),
-    })
-}
-
-fn plain_part(choice: u32, value: &Value, at: u32) -> Option<Delta> {
-    let fields = value.as_object()?;
-    let (mut id, mut name, mut arguments, mut signature) = (None, None, String::new(), None);
-    for (field, value) in fields {
-        match (field.as_str(), value) {
-            ("index", _) | (_, Value::Null) => {}
-            ("id", Value::String(text)) => id = Some(text.clone()),
-            ("type", Value::String(kind)) if kind == "function" || kind.is_empty() => {}
-            ("function", Value::Object(function)) => {
-                for (field, value) in function {
-                    match (field.as_str(), value) {
-                        (_, Value::Null) => {}
-                        ("name", Value::String(text)) => name = Some(text.clone()),
-                        ("arguments", Value::String(text)) => arguments.clone_from(text),
-                        _ => return None,
+    fn read_delta(
+        &mut self,
+        choice: u32,
+        fields: Map<String, Value>,
+        deltas: &mut Vec<Delta>,
+    ) -> Result<(), AnswerError> {
+        // Every first chunk of OpenAI has `content: ""`; beside a call or a refusal that text was never said.
+        let says_else = ["tool_calls", "refusal", REASONING, REASONING_RENAMED]
+            .iter()
+            .any(|field| fields.get(*field).is_some_and(|value| !value.is_null()));
+        let has_thought = fields.get(REASONING).is_some_and(Value::is_string);
+        for (field, value) in fields {
+            match (field.as_str(), value) {
+                ("role", _) | (_, Value::Null) => {}
+                (REASONING_RENAMED, Value::String(text)) => {
+                    if !has_thought {
+                        deltas.push(Delta::Reasoning { choice, text: text.clone(), signature: None });
                     }
+                    // Kept besides, since callers of this dialect may look for it under this name.
+                    deltas.push(Delta::Unknown { choice, field, value: Value::String(text) });
                 }
+                (REASONING, Value::String(text)) => {
+                    deltas.push(Delta::Reasoning { choice, text, signature: None })
+                }
+                ("content", Value::String(text)) if text.is_empty() && says_else => {}
+                ("content", Value::String(text)) => deltas.push(Delta::Text { choice, text }),
+                ("content", _) => return Err(AnswerError::malformed("the content is not a text")),
+                ("refusal", Value::String(text)) => deltas.push(Delta::Refusal { choice, text }),
+                (TOOL_CALLS, Value::Array(parts)) => {
+                    deltas.extend(parts.into_iter().map(|part| self.read_call(choice, part)));
+                }
+                (_, value) => deltas.push(Delta::Unknown { choice, field, value }),
             }
-            (EXTRA, extra) => signature = Some(google_signature(extra)?.to_owned()),
-            _ => return None,
         }
+        Ok(())
     }
-    Some(Delta::ToolCall { choice, index: index_of(fields).unwrap_or(at), id, name, arguments, signature })
+
+    /// Reads a part of a call. What vendors add to a function's call is left out. A part of any other kind of call goes
+    /// on as a field that we do not know, under our number.
+    fn read_call(&mut self, choice: u32, value: Value) -> Delta {
+        let unknown = |value| Delta::Unknown { choice, field: TOOL_CALLS.to_owned(), value: [value].into() };
+        let Value::Object(mut fields) = value else { return unknown(value) };
+        let Some(CallPart { number, mut id, mut name, arguments, signature }) = CallPart::read(&fields)
+        else {
+            let id = fields.get("id").and_then(Value::as_str).unwrap_or("");
+            let index = self.call(choice, index_of(&fields), id, "").index;
+            fields.insert("index".to_owned(), index.into());
+            return unknown(Value::Object(fields));
+        };
+        let given = |text: &Option<String>| text.clone().unwrap_or_default();
+        let call = self.call(choice, number, &given(&id), &given(&name));
+        // Some servers say both again with every part.
+        let is_said = |text: &mut Option<String>, said: &mut String| match text {
+            Some(again) if !said.is_empty() && again == said => *text = None,
+            Some(more) => said.push_str(more),
+            None => {}
+        };
+        is_said(&mut id, &mut call.id);
+        is_said(&mut name, &mut call.name);
+        Delta::ToolCall { choice, index: call.index, id, name, arguments, signature }
+    }
+
+    /// Returns the call that a part belongs to, making it when it is new.
+    ///
+    /// Vendors number their calls from zero or from one, all alike, or not at all, so numbers alone do not tell calls
+    /// apart: a part with another id than the one known under its number begins a new call, and so does one that has no
+    /// number and names a function.
+    fn call(&mut self, choice: u32, number: Option<u32>, id: &str, name: &str) -> &mut Call {
+        let is_of = |call: &Call| call.choice == choice && call.number == number;
+        let by_id = self.calls.iter().rposition(|call| is_of(call) && !id.is_empty() && call.id == id);
+        // A number that was used again means the latest call under it.
+        let latest = self.calls.iter().rposition(is_of).filter(|at| match number {
+            Some(_) => id.is_empty() || self.calls[*at].id.is_empty(),
+            None => id.is_empty() && name.is_empty(),
+        });
+        let at = by_id.or(latest);
+        let at = at.unwrap_or_else(|| {
+            let index =
+                self.calls.iter().filter(|call| call.choice == choice).map(|call| call.index + 1).max();
+            let index = index.unwrap_or(0);
+            self.calls.push(Call { choice, number, id: String::new(), name: String::new(), index });
+            self.calls.len() - 1
+        });
+        &mut self.calls[at]
+    }
+}
+
+/// A part of a call, as the vendor sent it.
+#[derive(Default)]
+struct CallPart {
+    number: Option<u32>,
+    id: Option<String>,
+    name: Option<String>,
+    arguments: String,
+    signature: Option<String>,
+}
+
+impl CallPart {
+    /// Reads a part of a function's call; `None` where it belongs to another kind of call.
+    fn read(fields: &Map<String, Value>) -> Option<Self> {
+        let mut part = Self { number: index_of(fields), ..Self::default() };
+        for (field, value) in fields {
+            match (field.as_str(), value) {
+                ("id", Value::String(text)) => part.id = Some(text.clone()),
+                ("type", Value::String(kind)) if kind != "function" && !kind.is_empty() => return None,
+                // The first part of another kind says so; those that follow have its field instead of a type.
+                ("custom", Value::Object(_)) => return None,
+                ("function", Value::Object(function)) => {
+                    let text = |field: &str| function.get(field)?.as_str().map(str::to_owned);
+                    part.name = text("name");
+                    part.arguments = text("arguments").unwrap_or_default();
+                }
+                (EXTRA, extra) => part.signature = google_signature(extra).map(str::to_owned),
+                _ => {}
+            }
+        }
+        Some(part)
+    }
 }
 
 /// Writes the chunks of one stream.
 #[derive(Debug)]
 pub struct ChunkEncoder {
     include_usage: bool,
-    /// The beginning that all chunks share, up to the value of `choices`.
+    /// What all chunks begin with: id, time and model.
+    opening: Vec<u8>,
+    /// Texts and numbers that we do not know, such as `system_fingerprint`. They stand in every chunk, and SDKs take
+    /// them from the last one.
+    always: Map<String, Value>,
+    /// Lists and objects that we do not know: they may be large, so they go into the next chunk alone.
+    once: Map<String, Value>,
+    /// All of that but `once`, up to the value of `choices`.
     head: Vec<u8>,
-    /// Lists and objects that we do not know: they may be large, so they go into the first chunk alone. Texts and
-    /// numbers, such as `system_fingerprint`, stand in every chunk, and SDKs take them from the last one.
-    once: Vec<u8>,
+    /// Whether a field has come that no chunk has shown yet.
+    has_news: bool,
     /// The choices whose role has been written.
     opened: Vec<u32>,
     usage: Option<Usage>,
@@ -168,8 +258,11 @@ impl ChunkEncoder {
     pub fn new(include_usage: bool) -> Self {
         let mut encoder = Self {
             include_usage,
+            opening: Vec::new(),
+            always: Map::new(),
+            once: Map::new(),
             head: Vec::new(),
-            once: Vec::new(),
+            has_news: false,
             opened: Vec::new(),
             usage: None,
             with_unknown: false,
@@ -186,20 +279,31 @@ impl ChunkEncoder {
             created: i64,
             model: &'a str,
         }
-        self.head.clear();
+        self.opening.clear();
+        self.always.clear();
         self.once.clear();
         let head = Head { id, object: "chat.completion.chunk", created, model };
-        serde_json::to_writer(&mut self.head, &head).expect(WRITES);
-        let brace = self.head.pop();
+        serde_json::to_writer(&mut self.opening, &head).expect(WRITES);
+        let brace = self.opening.pop();
         debug_assert_eq!(brace, Some(b'}'));
-        for (field, value) in unknown.iter().filter(|_| self.with_unknown) {
-            let is_large = value.is_array() || value.is_object();
-            let part = if is_large { &mut self.once } else { &mut self.head };
-            part.push(b',');
-            serde_json::to_writer(&mut *part, field).expect(WRITES);
-            part.push(b':');
-            serde_json::to_writer(&mut *part, value).expect(WRITES);
+        if self.with_unknown {
+            unknown.iter().for_each(|(field, value)| self.keep(field, value));
         }
+        self.write_head();
+    }
+
+    /// Keeps a field that we do not know for the chunks it is to stand in.
+    fn keep(&mut self, field: &str, value: &Value) {
+        let is_large = value.is_array() || value.is_object();
+        let (to, from) =
+            if is_large { (&mut self.once, &mut self.always) } else { (&mut self.always, &mut self.once) };
+        from.shift_remove(field);
+        to.insert(field.to_owned(), value.clone());
+    }
+
+    fn write_head(&mut self) {
+        self.head.clone_from(&self.opening);
+        write_fields(&self.always, &mut self.head);
         self.head.extend_from_slice(b",\"choices\":");
     }
 
@@ -209,6 +313,11 @@ impl ChunkEncoder {
             Delta::Start { id, created, model, dialect, unknown } => {
                 self.with_unknown = *dialect == Dialect::OpenAi;
                 self.start(id, *created, model, unknown);
+            }
+            Delta::Late { field, value } if self.with_unknown => {
+                self.keep(field, value);
+                self.write_head();
+                self.has_news = true;
             }
             Delta::Text { choice, text } => {
                 self.piece(*choice, &DeltaFields { content: Some(text), ..EMPTY }, out)
@@ -234,7 +343,11 @@ impl ChunkEncoder {
                 self.piece(*choice, &std::collections::BTreeMap::from([(field, value)]), out);
             }
             // This dialect has one text and no words for sources, blocks and other vendors' fields.
-            Delta::Unknown { .. } | Delta::Break { .. } | Delta::Citation { .. } | Delta::Part { .. } => {}
+            Delta::Late { .. }
+            | Delta::Unknown { .. }
+            | Delta::Break { .. }
+            | Delta::Citation { .. }
+            | Delta::Part { .. } => {}
             Delta::Logprobs { choice, value } => self.chunk(*choice, &EMPTY, Some(value), None, out),
             Delta::Finish { choice, reason } => {
                 self.open(*choice, out);
@@ -244,14 +357,20 @@ impl ChunkEncoder {
         }
     }
 
-    /// Appends the usage, where it was asked for and is known, and `[DONE]`. Only for a stream that ended well.
+    /// Appends the usage, where it was asked for and is known, and `[DONE]`. Only for a stream that ended well. Fields of
+    /// the answer that came last stand there too, or in a chunk of their own.
     pub fn finish(&self, out: &mut Vec<u8>) {
-        if let Some(usage) = self.usage.as_ref().filter(|_| self.include_usage) {
+        let usage = self.usage.as_ref().filter(|_| self.include_usage);
+        if usage.is_some() || self.has_news {
             sse::event(out, |out| {
                 out.extend_from_slice(&self.head);
-                out.extend_from_slice(b"[],\"usage\":");
-                let usage = OutUsage { usage, with_unknown: self.with_unknown };
-                serde_json::to_writer(&mut *out, &usage).expect(WRITES);
+                out.extend_from_slice(b"[]");
+                write_fields(&self.once, out);
+                if let Some(usage) = usage {
+                    out.extend_from_slice(b",\"usage\":");
+                    let usage = OutUsage { usage, with_unknown: self.with_unknown };
+                    serde_json::to_writer(&mut *out, &usage).expect(WRITES);
+                }
                 out.push(b'}');
             });
         }
@@ -291,13 +410,25 @@ impl ChunkEncoder {
             logprobs: Option<&'a Value>,
             finish_reason: Option<&'a str>,
         }
+        let finish = finish.map(|finish| if self.with_unknown { finish } else { finish.abroad() });
         let choice = Choice { index: choice, delta, logprobs, finish_reason: finish.map(FinishReason::name) };
+        self.has_news = false;
         sse::event(out, |out| {
             out.extend_from_slice(&self.head);
             serde_json::to_writer(&mut *out, &[choice]).expect(WRITES);
-            out.append(&mut self.once);
+            write_fields(&std::mem::take(&mut self.once), out);
             out.extend_from_slice(if self.include_usage { b",\"usage\":null}" } else { b"}" });
         });
+    }
+}
+
+/// Appends fields to an object under way.
+fn write_fields(fields: &Map<String, Value>, out: &mut Vec<u8>) {
+    for (field, value) in fields {
+        out.push(b',');
+        serde_json::to_writer(&mut *out, field).expect(WRITES);
+        out.push(b':');
+        serde_json::to_writer(&mut *out, value).expect(WRITES);
     }
 }
 
@@ -343,6 +474,7 @@ mod tests {
     use super::*;
     use crate::chat::Assembly;
     use proptest::prelude::*;
+    use serde_json::json;
 
     fn decoded(stream: &[u8]) -> Result<(ChunkDecoder, Vec<Delta>), AnswerError> {
         let mut events = sse::Decoder::default();
@@ -389,6 +521,155 @@ mod tests {
             panic!("no error");
         };
         assert_eq!((error.status(), error.message.as_str()), (Some(429), "no"));
+    }
+
+    fn assembled(chunks: &[Value]) -> crate::chat::ChatResponse {
+        let mut decoder = ChunkDecoder::default();
+        let mut assembly = Assembly::default();
+        let mut deltas = Vec::new();
+        for delta in chunks {
+            let chunk = json!({"choices": [{"index": 0, "delta": {"tool_calls": delta}}]});
+            decoder.decode(&chunk.to_string(), &mut deltas).unwrap();
+        }
+        deltas.iter().for_each(|delta| assembly.push(delta));
+        assembly.into_answer().unwrap()
+    }
+
+    #[test]
+    fn calls_are_told_apart_however_the_vendor_numbers_them() {
+        let whole = |number: Value, id: &str| {
+            let function = json!({"name": format!("f_{id}"), "arguments": format!("{{\"of\":\"{id}\"}}")});
+            let mut call = json!({"id": id, "type": "function", "function": function});
+            if !number.is_null() {
+                call["index"] = number;
+            }
+            call
+        };
+        let none = || Value::Null;
+        for chunks in [
+            // Ollama numbers every call 0, others give no number.
+            vec![json!([whole(0.into(), "a")]), json!([whole(0.into(), "b")])],
+            vec![json!([whole(0.into(), "a"), whole(0.into(), "b")])],
+            vec![json!([whole(none(), "a")]), json!([whole(none(), "b")])],
+            vec![json!([whole(none(), "a"), whole(none(), "b")])],
+            // SGLang has counted from 1.
+            vec![json!([whole(1.into(), "a")]), json!([whole(2.into(), "b")])],
+        ] {
+            let mut deltas = Vec::new();
+            let mut decoder = ChunkDecoder::default();
+            for calls in &chunks {
+                let chunk = json!({"choices": [{"delta": {"tool_calls": calls}}]});
+                decoder.decode(&chunk.to_string(), &mut deltas).unwrap();
+            }
+            let numbers = deltas.iter().filter_map(|delta| match delta {
+                Delta::ToolCall { index, .. } => Some(*index),
+                _ => None,
+            });
+            assert_eq!(numbers.collect::<Vec<_>>(), [0, 1], "{chunks:?}");
+            let answer = assembled(&chunks);
+            let calls: Vec<_> = answer.choices[0].tool_calls().collect();
+            assert_eq!((calls[0].id.as_str(), calls[1].name.as_str()), ("a", "f_b"), "{chunks:?}");
+            assert_eq!((calls.len(), calls[1].arguments.as_str()), (2, r#"{"of":"b"}"#), "{chunks:?}");
+        }
+    }
+
+    #[test]
+    fn parts_of_a_call_come_together_even_where_they_repeat_who_they_are() {
+        let part = |fields: Value, arguments: &str| {
+            let mut part = fields;
+            part["function"]["arguments"] = arguments.into();
+            json!([part])
+        };
+        let named = json!({"id": "a", "function": {"name": "f"}});
+        for (first, later) in [
+            (json!({"index": 3, "id": "a", "function": {"name": "f"}}), json!({"index": 3})),
+            (
+                json!({"index": 3, "id": "a", "function": {"name": "f"}}),
+                json!({"index": 3, "id": "a", "function": {"name": "f"}}),
+            ),
+            (named.clone(), json!({})),
+            (named.clone(), named),
+        ] {
+            let answer = assembled(&[part(first, "{\"x\""), part(later.clone(), ":1"), part(later, "}")]);
+            let calls: Vec<_> = answer.choices[0].tool_calls().collect();
+            assert_eq!((calls.len(), calls[0].id.as_str(), calls[0].name.as_str()), (1, "a", "f"));
+            assert_eq!(calls[0].arguments, "{\"x\":1}");
+        }
+    }
+
+    #[test]
+    fn what_a_vendor_adds_to_a_call_does_not_hide_it() {
+        let answer = assembled(&[json!([{
+            "index": 0, "id": "a", "type": "function", "odd": 1,
+            "function": {"name": "f", "arguments": "{}", "parsed_arguments": null},
+            "extra_content": {"vertex": {"thought_signature": "s"}},
+        }])]);
+        assert_eq!(answer.choices[0].tool_calls().map(|call| call.name.as_str()).collect::<Vec<_>>(), ["f"]);
+        assert!(answer.choices[0].unknown.is_empty());
+    }
+
+    #[test]
+    fn a_call_of_another_kind_is_one_however_it_was_cut() {
+        let answer = assembled(&[
+            json!([{"index": 0, "id": "a", "type": "custom", "custom": {"name": "c", "input": "x"}}]),
+            json!([{"index": 1, "id": "b", "function": {"name": "f", "arguments": "{}"}}]),
+            json!([{"index": 0, "custom": {"input": "y"}}]),
+        ]);
+        let custom = json!({"index": 0, "id": "a", "type": "custom", "custom": {"name": "c", "input": "xy"}});
+        assert_eq!(answer.choices[0].unknown["tool_calls"], json!([custom]));
+        // Both are in the one list.
+        let written: Value = serde_json::from_slice(&super::super::openai::encode_response(&answer)).unwrap();
+        let calls = written["choices"][0]["message"]["tool_calls"].as_array().unwrap();
+        assert_eq!(calls.iter().map(|call| call["id"].as_str().unwrap()).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(calls[0].get("index"), None);
+    }
+
+    #[test]
+    fn fields_that_come_late_are_part_of_the_answer_and_told_once() {
+        let (mut decoder, mut encoder) = (ChunkDecoder::default(), ChunkEncoder::new(false));
+        let (mut assembly, mut deltas, mut out) = (Assembly::default(), Vec::new(), Vec::new());
+        let word = |text: &str| json!([{"index": 0, "delta": {"content": text}}]);
+        for chunk in [
+            json!({"system_fingerprint": "fp", "service_tier": "auto", "choices": word("a")}),
+            json!({"system_fingerprint": "fp", "service_tier": "default", "search_results": [1], "choices": word("b")}),
+            json!({"search_results": [1], "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}),
+            json!({"moderation": {"flagged": true}, "choices": []}),
+        ] {
+            decoder.decode(&chunk.to_string(), &mut deltas).unwrap();
+        }
+        deltas.iter().for_each(|delta| {
+            assembly.push(delta);
+            encoder.push(delta, &mut out);
+        });
+        encoder.finish(&mut out);
+        let answer = assembly.into_answer().unwrap();
+        let all = json!({"system_fingerprint": "fp", "service_tier": "default", "search_results": [1],
+            "moderation": {"flagged": true}});
+        assert_eq!(Value::Object(answer.unknown.clone()), all);
+        let text = String::from_utf8(out.clone()).unwrap();
+        assert_eq!((text.matches("search_results").count(), text.matches("moderation").count()), (1, 1));
+        let (_, again) = decoded(&out).unwrap();
+        let mut assembly = Assembly::default();
+        again.iter().for_each(|delta| assembly.push(delta));
+        assert_eq!(assembly.into_answer().unwrap(), answer);
+    }
+
+    #[test]
+    fn thoughts_under_their_other_name_are_told_once_and_under_both() {
+        let mut decoder = ChunkDecoder::default();
+        let mut deltas = Vec::new();
+        for delta in
+            [json!({"reasoning": "h", "content": ""}), json!({"reasoning": "m", "reasoning_content": "m"})]
+        {
+            let chunk = json!({"choices": [{"delta": delta}]});
+            decoder.decode(&chunk.to_string(), &mut deltas).unwrap();
+        }
+        let mut assembly = Assembly::default();
+        deltas.iter().for_each(|delta| assembly.push(delta));
+        let choice = assembly.into_answer().unwrap().choices.remove(0);
+        let thought = crate::chat::Reasoning { text: "hm".into(), signature: None };
+        assert_eq!(choice.content, [crate::chat::Part::Reasoning(thought)]);
+        assert_eq!(choice.unknown["reasoning"], "hm");
     }
 
     #[test]

@@ -23,10 +23,6 @@ pub(super) fn take_count(fields: &mut Map<String, Value>, field: &str) -> Option
 pub(super) fn read_usage(mut fields: Map<String, Value>) -> Option<Usage> {
     let prompt_tokens = take_count(&mut fields, "prompt_tokens")?;
     let completion_tokens = take_count(&mut fields, "completion_tokens")?;
-    // The sum says nothing new; a vendor whose total is another one counts something that we do not know.
-    if fields.get("total_tokens").and_then(Value::as_u64) == Some(prompt_tokens + completion_tokens) {
-        fields.remove("total_tokens");
-    }
     let mut usage = Usage { prompt_tokens, completion_tokens, ..Usage::default() };
     if let Some(details) = fields.get_mut(PROMPT_DETAILS).and_then(Value::as_object_mut) {
         usage.cached_tokens = take_count(details, "cached_tokens");
@@ -34,6 +30,16 @@ pub(super) fn read_usage(mut fields: Map<String, Value>) -> Option<Usage> {
     }
     if let Some(details) = fields.get_mut(COMPLETION_DETAILS).and_then(Value::as_object_mut) {
         usage.reasoning_tokens = take_count(details, "reasoning_tokens");
+    }
+    // xAI counts thoughts beside the answer, which its total shows.
+    let total = fields.get("total_tokens").and_then(Value::as_u64);
+    let with_thoughts = completion_tokens + usage.reasoning_tokens.unwrap_or(0);
+    if total == Some(prompt_tokens + with_thoughts) {
+        usage.completion_tokens = with_thoughts;
+    }
+    // The sum says nothing new; a vendor whose total is another one counts something that we do not know.
+    if total == Some(prompt_tokens + usage.completion_tokens) {
+        fields.remove("total_tokens");
     }
     usage.is_estimated = fields.remove(ESTIMATED).is_some_and(|mark| mark == true);
     let is_empty = |value: &Value| value.as_object().is_some_and(Map::is_empty);

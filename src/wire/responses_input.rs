@@ -3,9 +3,10 @@
 use serde_json::{Map, Value};
 
 use super::fields::Path;
+use super::openai_message::CACHE_BREAKPOINT;
 use super::responses_fields::{given, refuse_others, take, take_text};
 use super::{MESSAGES_MAX, WireError, data_url};
-use crate::chat::{Image, Message, Part, Role, ToolCall};
+use crate::chat::{Image, Message, Part, Reasoning, Role, ToolCall};
 
 /// Reads the field `input`. Items of the assistant that follow one another, messages and calls, are one turn of it,
 /// which is how every other format has them.
@@ -22,6 +23,8 @@ pub(super) fn read_input(value: Value, at: &Path<'_>) -> Result<Vec<Message>, Wi
     for (index, item) in items.into_iter().enumerate() {
         read_item(item, &at.item(index), &mut messages)?;
     }
+    // An item without words, or a thought that led nowhere.
+    messages.retain(|turn| !turn.content.iter().all(|part| matches!(part, Part::Reasoning(_))));
     if messages.is_empty() {
         return Err(at.error("must have at least one message"));
     }
@@ -37,8 +40,7 @@ fn read_item(value: Value, at: &Path<'_>, messages: &mut Vec<Message>) -> Result
         }
         "function_call" => say(messages, Role::Assistant, vec![Part::ToolCall(read_call(fields, at)?)]),
         "function_call_output" => messages.push(read_output(fields, at)?),
-        // Earlier thoughts are sealed for OpenAI, and other vendors think for themselves.
-        "reasoning" => {}
+        "reasoning" => say(messages, Role::Assistant, read_thoughts(&fields)),
         "item_reference" => {
             return Err(at.error(
                 "refers to an item that this endpoint has not kept, it is stateless; send the item itself \
@@ -53,6 +55,17 @@ fn read_item(value: Value, at: &Path<'_>, messages: &mut Vec<Message>) -> Result
         }
     }
     Ok(())
+}
+
+/// Reads what was thought earlier, as our own answers show it. Thoughts sealed for OpenAI mean nothing to anybody else,
+/// and summaries are not what was thought.
+fn read_thoughts(fields: &Map<String, Value>) -> Vec<Part> {
+    if fields.get("encrypted_content").is_some_and(|seal| !seal.is_null()) {
+        return Vec::new();
+    }
+    let pieces = fields.get("content").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let texts = pieces.iter().filter_map(|piece| piece.get("text")?.as_str()).filter(|text| !text.is_empty());
+    texts.map(|text| Part::Reasoning(Reasoning { text: text.to_owned(), signature: None })).collect()
 }
 
 /// Returns what an item is. Messages and references may leave it unsaid.
@@ -111,15 +124,13 @@ fn read_content(fields: &mut Map<String, Value>, field: &str, at: &Path<'_>) -> 
     }
 }
 
-/// Marks what is to be kept in the vendor's own prompt cache, which changes a call's price and never its answer.
-const CACHE_BREAKPOINT: &str = "prompt_cache_breakpoint";
-
 fn read_part(value: Value, at: &Path<'_>) -> Result<Part, WireError> {
     let mut fields = at.object(value)?;
     match take_text(&mut fields, "type", at)?.as_str() {
         "input_text" | "output_text" => {
             let text = take_text(&mut fields, "text", at)?;
-            // Sources and log probabilities of an earlier answer mean nothing to whoever goes on from it.
+            // Sources and log probabilities of an earlier answer mean nothing to whoever goes on from it. What is to
+            // be kept in the vendor's prompt cache changes a call's price and never its answer, and is not passed on.
             refuse_others(&fields, &["annotations", "logprobs", CACHE_BREAKPOINT], at)?;
             Ok(Part::Text(text))
         }

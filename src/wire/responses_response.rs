@@ -70,15 +70,12 @@ impl Status {
     /// Returns the status of an answer that ended for this reason.
     pub(super) const fn of(finish: Option<&FinishReason>) -> Self {
         match finish {
-            Some(FinishReason::Length) => Self::Incomplete("max_output_tokens"),
+            // A vendor's own word is told as [`FinishReason::abroad`] has it.
+            Some(FinishReason::Length | FinishReason::Other(_)) => Self::Incomplete("max_output_tokens"),
             Some(FinishReason::ContentFilter | FinishReason::Refusal) => Self::Incomplete("content_filter"),
-            None
-            | Some(
-                FinishReason::Stop
-                | FinishReason::StopText(_)
-                | FinishReason::ToolCalls
-                | FinishReason::Other(_),
-            ) => Self::Completed,
+            None | Some(FinishReason::Stop | FinishReason::StopText(_) | FinishReason::ToolCalls) => {
+                Self::Completed
+            }
         }
     }
 
@@ -206,6 +203,7 @@ mod tests {
             (FinishReason::Length, "incomplete", Some("max_output_tokens")),
             (FinishReason::ContentFilter, "incomplete", Some("content_filter")),
             (FinishReason::Refusal, "incomplete", Some("content_filter")),
+            (FinishReason::Other("pause_turn".into()), "incomplete", Some("max_output_tokens")),
         ] {
             let thought = Part::Reasoning(Reasoning { text: "t".into(), signature: Some("s".into()) });
             let answer = written(vec![thought, Part::Text("x".into()), Part::Text(String::new())], finish);

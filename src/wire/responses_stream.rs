@@ -60,7 +60,8 @@ impl EventEncoder {
                 self.place(delta, out);
             }
             // Other choices, and what only another dialect shows.
-            Delta::Logprobs { .. }
+            Delta::Late { .. }
+            | Delta::Logprobs { .. }
             | Delta::Finish { .. }
             | Delta::Break { .. }
             | Delta::Text { .. }
@@ -217,6 +218,7 @@ impl EventEncoder {
                 items.call(arguments, &mut events);
             }
             Delta::Start { .. }
+            | Delta::Late { .. }
             | Delta::Logprobs { .. }
             | Delta::Unknown { .. }
             | Delta::Finish { .. }
@@ -233,6 +235,7 @@ fn has_words(delta: &Delta) -> bool {
         }
         Delta::ToolCall { .. } => true,
         Delta::Start { .. }
+        | Delta::Late { .. }
         | Delta::Break { .. }
         | Delta::Citation { .. }
         | Delta::Part { .. }
