@@ -16,6 +16,14 @@
 //! http      Outcome { answer, source } → wire dialect → body or SSE, and headers
 //! ```
 //!
+//! Two kinds of calls leave the journey before the cache: counts of tokens, and other `/v1` paths, which go on to one
+//! provider as they came (`gateway::forward`).
+//!
+//! Four dialects come in ([`chat::Dialect`]), three formats go out ([`wire::Format`]), and between them there is one
+//! form of a request and one of an answer. What only one dialect knows stays whole in that form
+//! ([`chat::Part::Other`], the `unknown` maps) and means nothing to the others: it is refused by name where it would
+//! shape the answer, and left out where it would not.
+//!
 //! # The rooms, in ranks
 //!
 //! An import goes strictly downward, to a room of an earlier line; `tests/it/layering.rs` checks it.
@@ -28,7 +36,7 @@
 //! | 1 | [`chat`] | the domain: no I/O, no clock; a key destructures its request without `..` |
 //! | 2 | [`cost`], [`quality`] | pure looks at models and texts |
 //! | 2 | [`transport`] | the one HTTP client; knows no SSE and no vendor |
-//! | 2 | [`wire`] | one dialect per file, both directions; strict with callers, lenient with vendors |
+//! | 2 | [`wire`] | every format that callers or vendors speak, a file for each piece of it; strict with callers, lenient with vendors |
 //! | 3 | [`embed`] | one text per run: a vector never depends on what else is running |
 //! | 3 | [`index`] | derived from the store, which it does not know; may be thrown away at any time |
 //! | 3 | [`providers`] | knowledge of a vendor: addresses, keys, what its errors mean; no I/O |

@@ -222,10 +222,11 @@ impl Body {
         Ok(Some(chunk))
     }
 
-    /// Returns the beginning of what is left, as far as it comes: enough to say what went wrong.
-    pub async fn at_most(mut self, bytes_max: usize) -> Vec<u8> {
+    /// Returns the beginning of what is left, as far as it comes in time: enough to say what went wrong.
+    pub async fn at_most(mut self, bytes_max: usize, time: Duration) -> Vec<u8> {
+        let until = Instant::now() + time;
         let mut bytes = Vec::new();
-        while let Ok(Some(chunk)) = self.chunk().await {
+        while let Ok(Ok(Some(chunk))) = timeout_at(until, self.chunk()).await {
             bytes.extend_from_slice(&chunk);
             if bytes.len() >= bytes_max {
                 bytes.truncate(bytes_max);

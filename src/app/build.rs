@@ -11,7 +11,7 @@ use unicode_script::Script;
 
 use crate::cache::guards::Scripts;
 use crate::cache::{ModelLimits, SemanticTier};
-use crate::config::{CacheMode, Config, IndexKind, ProviderConfig, ProviderKind};
+use crate::config::{CacheMode, Config, HOW_TO_GET_A_PROVIDER, IndexKind, ProviderConfig, ProviderKind};
 use crate::cost;
 use crate::embed::{Catalog, Embedder, Model, Pool, PoolOptions};
 use crate::http::{Sandbox, Shutdown};
@@ -139,8 +139,7 @@ pub(super) async fn router(
     }
     if upstreams.is_empty() {
         tracing::warn!(
-            "no provider is configured: only what is cached can be answered; set OPENAI_API_KEY, \
-             ANTHROPIC_API_KEY, GEMINI_API_KEY or OPENROUTER_API_KEY, add [[providers]], or try --sandbox"
+            "no provider is configured: only what is cached can be answered; {HOW_TO_GET_A_PROVIDER}"
         );
     }
     let of_first = || {

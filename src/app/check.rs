@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::build::{models_dir, open_embedder, open_index, vendor};
 use crate::chat::ChatRequest;
-use crate::config::{Config, IndexKind, ProviderConfig, ProviderKind};
+use crate::config::{Config, HOW_TO_GET_A_PROVIDER, IndexKind, ProviderConfig, ProviderKind};
 use crate::embed::{Catalog, Embedder, Model, Pool};
 use crate::index::EdgeIndex;
 use crate::providers::{Provider, ProviderError, ProviderErrorKind, failed};
@@ -37,9 +37,7 @@ pub async fn check(config: &Config) -> Vec<Finding> {
     findings.push(store(config, running.as_ref()).await);
     findings.push(index(config, pool.as_ref(), running.as_ref()).await);
     if config.providers.is_empty() {
-        let remedy = "set OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY or OPENROUTER_API_KEY, add \
-                      [[providers]], or try --sandbox";
-        findings.push(unwell("providers", "none is configured".to_owned(), remedy));
+        findings.push(unwell("providers", "none is configured".to_owned(), HOW_TO_GET_A_PROVIDER));
     }
     for provider in &config.providers {
         findings.push(upstream(provider).await);

@@ -4,6 +4,10 @@ use std::collections::HashMap;
 
 use super::{ProviderConfig, ProviderKind, SandboxConfig, Secret, Timeouts};
 
+/// What gives a server its first provider, for whoever has none.
+pub const HOW_TO_GET_A_PROVIDER: &str = "set OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY, AZURE_OPENAI_API_KEY with \
+     AZURE_OPENAI_ENDPOINT, or OPENROUTER_API_KEY, add [[providers]] to refrain.toml, or try `refrain serve --sandbox`";
+
 /// The variables of the process, or of a test.
 #[derive(Clone, Debug, Default)]
 pub struct Environment(HashMap<String, String>);

@@ -21,7 +21,7 @@ use serde::Deserialize;
 
 pub use auth::{AuthConfig, KeyConfig, KeyScope, Sha256Hex, Stamp};
 pub use cache::{CacheConfig, CacheMode, CacheOverrides, GuardName, Pattern, Scope, SemanticConfig};
-pub use environment::Environment;
+pub use environment::{Environment, HOW_TO_GET_A_PROVIDER};
 pub use load::{ConfigError, Flags, load};
 pub use passthrough::PassthroughConfig;
 pub use providers::{ModelConfig, Prices, ProviderConfig, ProviderKind, SandboxConfig, Timeouts};
@@ -56,7 +56,7 @@ pub struct Config {
     /// What is logged, in the words of `RUST_LOG`. Default `warn,refrain=info`.
     #[serde(skip)]
     pub log: String,
-    /// What the operator should hear at start, such as a key variable of a vendor that is not built yet.
+    /// What the operator should hear at start, such as a key variable that is of no use alone.
     #[serde(skip)]
     pub notices: Vec<String>,
 }

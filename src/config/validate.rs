@@ -184,15 +184,16 @@ fn model(path: &str, model: &ModelConfig) -> Result<(), ConfigError> {
 
 /// The operator's word is taken, loopback and plain HTTP included; but a link-local address is where clouds keep
 /// their credentials, and no LLM answers there.
-fn base_url(path: &str, url: &str) -> Result<(), ConfigError> {
-    let Some(uri) = url.parse::<http::Uri>().ok().filter(|uri| uri.authority().is_some()) else {
-        return refuse(path, format!("`{url}` is not an address such as https://api.openai.com/v1"));
+fn base_url(path: &str, address: &str) -> Result<(), ConfigError> {
+    // The parser that the call will use, since it knows an address in more spellings than one (`2852039166`).
+    let Some(parsed) = url::Url::parse(address).ok().filter(url::Url::has_host) else {
+        return refuse(path, format!("`{address}` is not an address such as https://api.openai.com/v1"));
     };
-    if !matches!(uri.scheme_str(), Some("http" | "https")) {
+    if !matches!(parsed.scheme(), "http" | "https") {
         return refuse(path, "expected http:// or https://");
     }
-    let host = uri.host().unwrap_or("").trim_matches(['[', ']']);
-    let is_link_local = match host.parse::<IpAddr>() {
+    let host = parsed.host_str().unwrap_or("");
+    let is_link_local = match host.trim_matches(['[', ']']).parse::<IpAddr>() {
         Ok(IpAddr::V4(ip)) => ip.is_link_local(),
         Ok(IpAddr::V6(ip)) => {
             ip.is_unicast_link_local() || ip.to_ipv4_mapped().is_some_and(|ip| ip.is_link_local())

@@ -32,6 +32,8 @@ impl Gateway {
     /// For a model that is not known, or when no count came in time.
     pub async fn count_tokens(&self, request: &Arc<ChatRequest>) -> Result<TokenCount, GatewayError> {
         let route = self.router.resolve(request.model.as_deref())?;
-        self.router.count(&route, request).await.ok_or(GatewayError::Overloaded)
+        let counted = self.router.count(&route, request).await;
+        let counted = counted.map_err(|failure| GatewayError::Upstream(Arc::new(failure)))?;
+        counted.ok_or(GatewayError::Overloaded)
     }
 }

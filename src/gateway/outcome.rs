@@ -7,6 +7,7 @@ use super::generation::LiveAnswer;
 use super::{Bill, Plan};
 use crate::cache::Hit;
 use crate::chat::{Attempt, CacheStatus, ChatResponse, Fingerprint, Source, Tier, Timing, UnixMillis};
+use crate::config::HOW_TO_GET_A_PROVIDER;
 use crate::router::{ChainFailure, UnknownModel};
 
 /// An answer and where it came from.
@@ -51,10 +52,7 @@ pub enum Answer {
 pub enum GatewayError {
     #[error("the model `{asked}` is not known here; known are: {}", known.join(", "))]
     UnknownModel { asked: String, known: Vec<String> },
-    #[error(
-        "no provider is configured: set OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY or OPENROUTER_API_KEY, add \
-         [[providers]] to refrain.toml, or try `refrain serve --sandbox`"
-    )]
+    #[error("no provider is configured: {HOW_TO_GET_A_PROVIDER}")]
     NoProvider,
     #[error(
         "no such endpoint here; to have other /v1 paths passed on to a provider, set `[passthrough] provider` to its name"
@@ -64,7 +62,7 @@ pub enum GatewayError {
     OnlyIfCached,
     #[error("no answer within {} ms", .0.as_millis())]
     Deadline(Duration),
-    #[error("too many different requests are under way")]
+    #[error("too much is under way; try again in a moment")]
     Overloaded,
     #[error("{}", .0.error)]
     Upstream(Arc<ChainFailure>),

@@ -1,13 +1,10 @@
 //! What Anthropic's SDKs say in headers, and expect to find there.
 
-use axum::extract::Request;
 use axum::http::header::{CONTENT_LENGTH, HeaderName};
 use axum::http::{HeaderMap, HeaderValue};
-use axum::middleware::Next;
 use axum::response::Response;
 
 use super::error::{HttpError, Told};
-use super::request_id::RequestId;
 use crate::wire::anthropic;
 
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
@@ -63,27 +60,19 @@ fn refused(reason: &str) -> HttpError {
 }
 
 /// Returns whether a path is one of Anthropic's, so that what is said there is said as Anthropic says it.
-fn is_anthropic(path: &str) -> bool {
-    path == "/v1/messages" || path.starts_with("/v1/messages/")
+pub(super) fn is_anthropic(path: &str) -> bool {
+    path.strip_prefix("/v1/messages").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Puts errors on Anthropic's paths into Anthropic's shape, wherever they arose, and names the request as it does.
-pub(super) async fn speak(request: Request, next: Next) -> Response {
-    if !is_anthropic(request.uri().path()) {
-        return next.run(request).await;
-    }
-    let id = request.extensions().get::<RequestId>().map(|RequestId(id)| id.clone());
-    let id = id.as_deref().unwrap_or("");
-    let value = HeaderValue::from_str(id);
-    let mut response = next.run(request).await;
+/// Puts an error into Anthropic's shape, wherever it arose, and names the request as Anthropic does.
+pub(super) fn speak(response: &mut Response, id: &str) {
     if let Some(told) = response.extensions_mut().remove::<Told>() {
         *response.body_mut() = anthropic::encode_error(&told.shape(), id).into();
         response.headers_mut().remove(CONTENT_LENGTH);
     }
-    if let Ok(value) = value {
+    if let Ok(value) = HeaderValue::from_str(id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
-    response
 }
 
 #[cfg(test)]

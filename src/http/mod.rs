@@ -104,7 +104,6 @@ fn layered<S: Clone + Send + Sync + 'static>(routes: Router<S>, keys: &Keys) -> 
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(keys.clone(), loopback::check))
         .layer(CatchPanicLayer::custom(error::panicked))
-        .layer(from_fn(anthropic_headers::speak))
         .layer(from_fn(request_id::identify))
 }
 

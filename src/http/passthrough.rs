@@ -31,11 +31,18 @@ const TO_VENDOR: [HeaderName; 8] = [
     HeaderName::from_static("openai-beta"),
     HeaderName::from_static("openai-safety-identifier"),
 ];
-/// What of the vendor's headers the caller is to see.
-const TO_CALLER: [HeaderName; 5] =
-    [ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER];
+/// What of the vendor's headers the caller is to see; nothing that names our account with it.
+const TO_CALLER: [HeaderName; 7] = [
+    ACCEPT_RANGES,
+    CONTENT_DISPOSITION,
+    CONTENT_RANGE,
+    CONTENT_TYPE,
+    RETRY_AFTER,
+    HeaderName::from_static("openai-processing-ms"),
+    HeaderName::from_static("openai-version"),
+];
 /// Beginnings of names that the caller is to see, too.
-const TO_CALLER_PREFIXES: [&str; 3] = ["x-ratelimit-", "anthropic-ratelimit-", "openai-"];
+const TO_CALLER_PREFIXES: [&str; 2] = ["x-ratelimit-", "anthropic-ratelimit-"];
 
 /// Passes a call on and its answer back, piece by piece.
 pub(super) async fn forward(
@@ -57,7 +64,7 @@ pub(super) async fn forward(
     let passing = Passing {
         method: parts.method,
         path: path.strip_prefix("/v1/").unwrap_or(path).to_owned(),
-        headers: TO_VENDOR.into_iter().filter_map(|name| kept(&parts.headers, name)).collect(),
+        headers: to_vendor(&parts.headers),
         body,
     };
     let gateway = state.gateway.load_full();
@@ -78,9 +85,13 @@ pub(super) async fn forward(
     Ok(response)
 }
 
-fn kept(headers: &HeaderMap, name: HeaderName) -> Option<(HeaderName, axum::http::HeaderValue)> {
-    let value = headers.get(&name)?.clone();
-    Some((name, value))
+fn to_vendor(headers: &HeaderMap) -> HeaderMap {
+    let lines = headers.iter().filter(|(name, _)| TO_VENDOR.contains(name));
+    let mut kept = HeaderMap::new();
+    for (name, value) in lines {
+        kept.append(name.clone(), value.clone());
+    }
+    kept
 }
 
 /// A body that breaks off ends the connection, so that the caller does not take what came for all there is.

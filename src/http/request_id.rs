@@ -9,6 +9,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use uuid::{Builder, Uuid};
 
+use super::anthropic_headers;
 use super::clock::unix_millis;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -24,8 +25,12 @@ pub(super) struct RequestId(pub Arc<str>);
 pub(super) async fn identify(mut request: Request, next: Next) -> Response {
     let id = sane(request.headers()).map_or_else(generated, Arc::from);
     let value = HeaderValue::from_str(&id);
-    request.extensions_mut().insert(RequestId(id));
+    let is_anthropic = anthropic_headers::is_anthropic(request.uri().path());
+    request.extensions_mut().insert(RequestId(Arc::clone(&id)));
     let mut response = next.run(request).await;
+    if is_anthropic {
+        anthropic_headers::speak(&mut response, &id);
+    }
     if let Ok(value) = value {
         response.headers_mut().insert(X_REQUEST_ID, value);
     }

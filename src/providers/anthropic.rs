@@ -9,7 +9,7 @@ use crate::chat::{ChatRequest, Dialect};
 use crate::config::ProviderConfig;
 use crate::transport::{Outgoing, Url};
 use crate::wire::Format;
-use crate::wire::anthropic::encode_request;
+use crate::wire::anthropic::{encode_count, encode_request};
 
 /// Where Anthropic itself answers.
 const BASE_URL: &str = "https://api.anthropic.com";
@@ -35,7 +35,7 @@ impl Anthropic {
         let base = Base::new(config.base_url.as_deref().unwrap_or(BASE_URL))?
             .versioned(VERSION)
             .key(API_KEY, "", config.api_key.as_ref())?
-            // The only version since 2023; what came later is switched on as a beta, or by a field.
+            // The version that takes everything: since 2026-10-21 there is one that takes no temperature.
             .header(API_VERSION, HeaderValue::from_static("2023-06-01"));
         Ok(Self { base })
     }
@@ -48,20 +48,30 @@ impl Provider for Anthropic {
 
     fn prepare(&self, request: &ChatRequest, model: &str, stream: bool) -> Result<Outgoing, ProviderError> {
         let body = encode_request(request, model, stream)?;
-        let mut call = self.base.post(self.base.at(&["messages"]), stream, body);
-        if request.dialect == Dialect::Anthropic && !request.betas.is_empty() {
-            let betas = HeaderValue::try_from(request.betas.join(",")).map_err(|_| {
-                let words = "`anthropic-beta` has characters that no header can carry";
-                ProviderError::new(ProviderErrorKind::BadRequest, words)
-            })?;
-            call.headers.insert(BETAS, betas);
-        }
-        Ok(call)
+        with_betas(self.base.post(self.base.at(&["messages"]), stream, body), request)
+    }
+
+    fn prepare_count(&self, request: &ChatRequest, model: &str) -> Result<Option<Outgoing>, ProviderError> {
+        let body = encode_count(request, model)?;
+        let url = self.base.at(&["messages", "count_tokens"]);
+        with_betas(self.base.post(url, false, body), request).map(Some)
     }
 
     fn forward(&self, path: &str) -> Result<(Url, HeaderMap), ProviderError> {
         self.base.forward(path)
     }
+}
+
+/// Switches on the beta features that the caller did.
+fn with_betas(mut call: Outgoing, request: &ChatRequest) -> Result<Outgoing, ProviderError> {
+    if request.dialect == Dialect::Anthropic && !request.betas.is_empty() {
+        let betas = HeaderValue::try_from(request.betas.join(",")).map_err(|_| {
+            let words = "`anthropic-beta` has characters that no header can carry";
+            ProviderError::new(ProviderErrorKind::BadRequest, words)
+        })?;
+        call.headers.insert(BETAS, betas);
+    }
+    Ok(call)
 }
 
 #[cfg(test)]

@@ -104,11 +104,12 @@ impl Base {
     pub(super) fn forward(&self, path: &str) -> Result<(Url, HeaderMap), ProviderError> {
         let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
         let mut url = self.url.clone();
-        if path.split('/').any(is_step_up) {
+        let base = format!("{}/", url.path().trim_end_matches('/'));
+        url.set_path(&format!("{base}{}", path.trim_start_matches('/')));
+        // A URL takes `..`, and a backslash for a slash, in every spelling: only the result tells where it leads.
+        if !url.path().starts_with(&base) || path.split(['/', '\\']).any(is_step_up) {
             return Err(ProviderError::new(ProviderErrorKind::BadRequest, "the path leads out of the API"));
         }
-        let base = url.path().trim_end_matches('/').to_owned();
-        url.set_path(&format!("{base}/{}", path.trim_start_matches('/')));
         let joined = match (self.url.query(), query) {
             (Some(own), Some(asked)) => Some(format!("{own}&{asked}")),
             (own, asked) => own.or(asked).map(str::to_owned),
@@ -137,7 +138,9 @@ mod tests {
         assert_eq!(base.at(&["a/b"]).path(), "/base/v1/a%2Fb");
         let (url, _) = base.forward("files/f%2F1?limit=2").unwrap();
         assert_eq!(url.as_str(), "http://127.0.0.1:1/base/v1/files/f%2F1?a=b&limit=2");
-        for path in ["../admin", "files/../../x", "files/%2e%2E/x", "files/.%2e"] {
+        for path in
+            ["../admin", "files/../../x", "files/%2e%2E/x", "files/.%2e", "..\\..\\admin", "a\\..\\..\\b"]
+        {
             assert!(base.forward(path).is_err(), "{path}");
         }
     }

@@ -27,15 +27,15 @@ pub fn failed(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> ProviderE
 pub fn refused(error: AnswerError) -> ProviderError {
     match error {
         AnswerError::Malformed(reason) => ProviderError::malformed(reason),
-        AnswerError::Blocked(reason) => ProviderError::new(ProviderErrorKind::ContentPolicy, reason),
+        AnswerError::Blocked(reason) => {
+            let blocked = ProviderError::new(ProviderErrorKind::ContentPolicy, reason);
+            ProviderError { status: Some(200), ..blocked }
+        }
         AnswerError::Error(body) => {
             let status = body.status().or_else(|| implied_status(&body));
             let hint = wait_hint(&HeaderMap::new(), Some(&body.raw));
-            ProviderError {
-                status,
-                retry_after: hint.after,
-                ..told(kind_of(status.unwrap_or(200), &body), *body)
-            }
+            let kind = status.map_or_else(|| kind_of_words(&body), |status| kind_of(status, &body));
+            ProviderError { status: status.or(Some(200)), retry_after: hint.after, ..told(kind, *body) }
         }
     }
 }
@@ -58,20 +58,28 @@ fn implied_status(body: &ErrorBody) -> Option<u16> {
         | "BadRequestError"
         | "context_length_exceeded"
         | "INVALID_ARGUMENT"
-        | "FAILED_PRECONDITION" => Some(400),
+        | "FAILED_PRECONDITION"
+        | "content_filter"
+        | "content_policy_violation"
+        | "unsupported_parameter"
+        | "unsupported_value" => Some(400),
         "authentication_error" | "invalid_api_key" | "UNAUTHENTICATED" => Some(401),
-        "billing_error" => Some(402),
+        word if BILLING_CODES.contains(&word) => Some(402),
         "permission_error" | "PERMISSION_DENIED" => Some(403),
         "not_found_error" | "model_not_found" | "NOT_FOUND" => Some(404),
         "request_too_large" | "exceed_context_size_error" => Some(413),
-        "rate_limit_error" | "rate_limit_exceeded" | "insufficient_quota" | "RESOURCE_EXHAUSTED" => Some(429),
+        "rate_limit_error" | "rate_limit_exceeded" | "RESOURCE_EXHAUSTED" => Some(429),
         "server_error"
         | "api_error"
         | "internal_error"
         | "internal_server_error"
         | "INTERNAL"
         | "InternalServerError" => Some(500),
-        "server_is_overloaded" | "service_unavailable_error" | "UNAVAILABLE" => Some(503),
+        "server_is_overloaded"
+        | "service_unavailable_error"
+        | "slow_down"
+        | "provider_overloaded"
+        | "UNAVAILABLE" => Some(503),
         "timeout_error" | "DEADLINE_EXCEEDED" => Some(504),
         "overloaded_error" => Some(529),
         _ => None,
@@ -123,7 +131,13 @@ impl Words<'_> {
 
     fn is_content(&self) -> bool {
         self.says(&["content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation"])
-            || self.tells(&["flagged", "content management policy", "content policy"])
+            || self.tells(&[
+                "flagged",
+                "content management policy",
+                "content policy",
+                "content filtering policy",
+                "our safety system",
+            ])
     }
 
     fn is_key(&self) -> bool {
@@ -155,7 +169,23 @@ impl Words<'_> {
                 "does not support",
                 "extra inputs are not permitted",
                 "is deprecated for this model",
+                "cannot both be specified for this model",
             ])
+    }
+}
+
+/// Returns what an error means that has neither a status nor a code that stands for one: what its sentence tells, else it
+/// is no answer.
+fn kind_of_words(body: &ErrorBody) -> ProviderErrorKind {
+    let words = Words { body, message: body.message.to_ascii_lowercase() };
+    if words.is_context() {
+        ProviderErrorKind::ContextTooLong
+    } else if words.is_content() {
+        ProviderErrorKind::ContentPolicy
+    } else if words.is_billing() {
+        ProviderErrorKind::QuotaGone
+    } else {
+        ProviderErrorKind::Malformed
     }
 }
 
@@ -219,6 +249,8 @@ mod tests {
             (400, "", "gpt-9 is not a valid model ID", ModelMissing),
             (400, "", "temperature: Extra inputs are not permitted", Capability),
             (400, "", "`temperature` is deprecated for this model.", Capability),
+            (400, "", "`temperature` and `top_p` cannot both be specified for this model.", Capability),
+            (400, "", "role 'system' is not supported on this model", Capability),
             (401, "", "", BadKey),
             (402, "", "", QuotaGone),
             (403, "", "", BadKey),
@@ -318,7 +350,11 @@ mod tests {
             (r#"{"message": "x", "code": 429}"#, RateLimited, "429"),
             (r#"{"message": "x", "type": "BadRequestError", "code": 400}"#, BadRequest, "400"),
             (r#"{"message": "x", "type": "server_error"}"#, ServerError, "500"),
-            (r#"{"message": "x", "type": "insufficient_quota"}"#, QuotaGone, "429"),
+            (r#"{"message": "x", "type": "insufficient_quota"}"#, QuotaGone, "402"),
+            (r#"{"message": "x", "code": "content_filter"}"#, ContentPolicy, "400"),
+            (r#"{"message": "x", "code": "slow_down"}"#, Overloaded, "503"),
+            (r#"{"message": "the request exceeds the available context size"}"#, ContextTooLong, "200"),
+            (r#"{"message": "Output blocked by content filtering policy"}"#, ContentPolicy, "200"),
             (r#"{"message": "x", "type": "surprise"}"#, Malformed, "malformed"),
             (r#""x""#, Malformed, "malformed"),
         ] {

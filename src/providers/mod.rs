@@ -38,6 +38,15 @@ pub trait Provider: Send + Sync {
     /// [`ProviderErrorKind::Capability`] when the request asks for what the vendor's format cannot express.
     fn prepare(&self, request: &ChatRequest, model: &str, stream: bool) -> Result<Outgoing, ProviderError>;
 
+    /// Builds the call that asks how many tokens this request has; `None` for a vendor that is not asked.
+    ///
+    /// # Errors
+    /// As [`Provider::prepare`].
+    fn prepare_count(&self, request: &ChatRequest, model: &str) -> Result<Option<Outgoing>, ProviderError> {
+        let _ = (request, model);
+        Ok(None)
+    }
+
     /// Returns where another call of this vendor goes, and the headers that prove who calls. `path` is what stands
     /// behind `/v1/` at our own door, with its query: `embeddings?a=b`.
     ///

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
 
 use super::clock::unix_seconds;
 use super::generate::{Event, Opened, Times};
@@ -12,6 +13,7 @@ use super::{Router, Step};
 use crate::chat::{self, Assembly, ChatRequest, ChatResponse, Delta, FinishReason};
 use crate::providers::{ProviderError, ProviderErrorKind, StreamDecoder, failed, is_event_stream, refused};
 use crate::transport::{BODY_BYTES_MAX, Body, CallLimits, Incoming, Outgoing};
+use crate::wire::Format;
 
 /// How one call ended.
 pub(super) enum Ended {
@@ -36,8 +38,11 @@ pub(super) struct Attempt<'a> {
 const WHOLE_ANSWER: Duration = Duration::from_secs(120);
 /// How long usage and the last event are waited for, once every choice has ended.
 const GRACE: Duration = Duration::from_secs(2);
-/// The largest error body that is read.
-const ERROR_BYTES_MAX: usize = 64 << 10;
+/// The largest error body that is read, and how long it may take after its headers. What came by then is judged.
+pub(super) const ERROR_BYTES_MAX: usize = 64 << 10;
+pub(super) const ERROR_TIME: Duration = Duration::from_secs(5);
+/// Answers from this size on are read off the async threads: they take longer than half a millisecond.
+const LARGE_ANSWER_BYTES: usize = 128 << 10;
 
 impl Attempt<'_> {
     /// Makes the call and notes it among `attempts`, before the first event where it succeeds. What the upstream's
@@ -151,8 +156,7 @@ impl<S: FnMut(Event) + Send> Progress<'_, S> {
             return Ok(response);
         }
         let Incoming { status, headers, body } = response;
-        let body = timeout_at(first_byte, body.at_most(ERROR_BYTES_MAX)).await.unwrap_or_default();
-        Err(failed(status, &headers, &body))
+        Err(failed(status, &headers, &body.at_most(ERROR_BYTES_MAX, ERROR_TIME).await))
     }
 
     async fn whole(&mut self, outgoing: Outgoing) -> Result<ChatResponse, ProviderError> {
@@ -168,8 +172,8 @@ impl<S: FnMut(Event) + Send> Progress<'_, S> {
     async fn read_whole(&mut self, body: Body) -> Result<ChatResponse, ProviderError> {
         let read = timeout_at(self.whole_deadline(), body.whole());
         let bytes = read.await.map_err(|_| ProviderError::timeout("answer"))??;
-        let mut answer = self.attempt.step.upstream.provider.format().decode(&bytes).map_err(refused)?;
-        date(&mut answer.created);
+        let mut answer = decode(self.attempt.step.upstream.provider.format(), bytes).await?;
+        complete(&mut answer.id, &mut answer.created, &mut answer.model, &self.attempt.step.model);
         for delta in answer.deltas() {
             self.hand_on(delta, &answer.model);
         }
@@ -180,12 +184,15 @@ impl<S: FnMut(Event) + Send> Progress<'_, S> {
         let Attempt { step, request, times, .. } = self.attempt;
         let response = self.send(outgoing, times.first_token).await?;
         if !is_event_stream(&response.headers) {
-            // Some servers answer whole although a stream was asked for. The next time they are asked for that.
+            // Some servers answer whole although a stream was asked for. Once that was an answer, and not a proxy's
+            // page or an error in disguise, they are asked for it the next time.
+            let answer = self.read_whole(response.body).await?;
+            tracing::warn!(upstream = step.name(), "asked to stream, the upstream answered whole");
             step.upstream.learn_whole_only(&step.model);
-            return self.read_whole(response.body).await;
+            return Ok(answer);
         }
         let decoder = StreamDecoder::new(step.upstream.provider.format(), request.choices());
-        let mut incoming = Stream { body: response.body, decoder, last_token: None };
+        let mut incoming = Stream { body: response.body, decoder, last_token: None, completed: None };
         let mut assembly = Assembly::default();
         let mut model = step.model.clone();
         let mut held = Vec::new();
@@ -193,9 +200,9 @@ impl<S: FnMut(Event) + Send> Progress<'_, S> {
         loop {
             let more = incoming.next(&mut deltas, self.attempt).await;
             for mut delta in deltas.drain(..) {
-                if let Delta::Start { model: named, created, .. } = &mut delta {
+                if let Delta::Start { id, created, model: named, .. } = &mut delta {
+                    complete(id, created, named, &step.model);
                     model.clone_from(named);
-                    date(created);
                 }
                 assembly.push(&delta);
                 if self.opened || says_something(&delta) {
@@ -210,6 +217,11 @@ impl<S: FnMut(Event) + Send> Progress<'_, S> {
             if !more? {
                 break;
             }
+        }
+        // A last word of the vendor's is no end where a choice has not said why it ended. Some servers ignore how many
+        // choices were asked for, so those that began count.
+        if !assembly.is_finished(1) {
+            return Err(ProviderError::broken_off());
         }
         for held in held {
             self.hand_on(held, &model);
@@ -239,8 +251,10 @@ impl<S: FnMut(Event) + Send> Progress<'_, S> {
 struct Stream {
     body: Body,
     decoder: StreamDecoder,
-    /// When the last piece came; `None` before the first.
+    /// When the last piece came that says something; `None` before the first.
     last_token: Option<Instant>,
+    /// When every choice had ended.
+    completed: Option<Instant>,
 }
 
 impl Stream {
@@ -249,10 +263,10 @@ impl Stream {
     async fn next(&mut self, deltas: &mut Vec<Delta>, attempt: &Attempt<'_>) -> Result<bool, ProviderError> {
         let timeouts = attempt.step.upstream.timeouts;
         loop {
-            let (patience, phase) = match self.last_token {
-                None => (attempt.times.first_token, "first token"),
-                Some(last) if self.decoder.is_complete() => (last + GRACE, "end"),
-                Some(last) => (last + Duration::from_millis(timeouts.idle_ms), "token"),
+            let (patience, phase) = match (self.completed, self.last_token) {
+                (Some(completed), _) => (completed + GRACE, "end"),
+                (None, None) => (attempt.times.first_token, "first token"),
+                (None, Some(last)) => (last + Duration::from_millis(timeouts.idle_ms), "token"),
             };
             let patience = patience.min(attempt.times.whole);
             let chunk: Option<Bytes> = match timeout_at(patience, self.body.chunk()).await {
@@ -267,8 +281,11 @@ impl Stream {
                 return Ok(false);
             };
             let fed = self.decoder.feed(&chunk, deltas);
-            if self.last_token.is_some() && !deltas.is_empty() || deltas.iter().any(says_something) {
+            if deltas.iter().any(says_something) {
                 self.last_token = Some(Instant::now());
+            }
+            if self.completed.is_none() && self.decoder.is_complete() {
+                self.completed = Some(Instant::now());
             }
             fed?;
             if self.decoder.is_done() {
@@ -281,10 +298,26 @@ impl Stream {
     }
 }
 
-/// Dates an answer whose vendor did not.
-fn date(created: &mut i64) {
+/// Reads a whole answer, a large one off the async threads.
+async fn decode(format: Format, bytes: Bytes) -> Result<ChatResponse, ProviderError> {
+    if bytes.len() < LARGE_ANSWER_BYTES {
+        return format.decode(&bytes).map_err(refused);
+    }
+    let decoded = tokio::task::spawn_blocking(move || format.decode(&bytes)).await;
+    decoded.map_err(|_| ProviderError::malformed("the answer cannot be read"))?.map_err(refused)
+}
+
+/// Gives an answer the name, date and model that its vendor left out: SDKs count on each of them, and OpenAI's for Node
+/// takes a piece without an id for none.
+fn complete(id: &mut String, created: &mut i64, model: &mut String, asked_for: &str) {
+    if id.is_empty() {
+        *id = format!("gen-{}", Uuid::new_v4().simple());
+    }
     if *created == 0 {
         *created = unix_seconds();
+    }
+    if model.is_empty() {
+        asked_for.clone_into(model);
     }
 }
 

@@ -3,16 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Method};
 use tokio::time::{Instant, timeout};
 
+use super::generate::ChainFailure;
 use super::{Route, Router, Step};
-use crate::chat::ChatRequest;
+use crate::chat::{self, ChatRequest};
 use crate::providers::{ProviderError, failed, refused};
-use crate::transport::{CallLimits, Incoming, Outgoing};
-use crate::wire::{Format, anthropic};
+use crate::transport::{CallLimits, Incoming};
+use crate::wire::anthropic;
 
 /// How long Anthropic may take for a count, which costs nothing and decides nothing.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -28,26 +26,33 @@ pub struct TokenCount {
 }
 
 impl Router {
-    /// Counts the tokens of a request: Anthropic does where it is in the route's chain and answers in time, else we
-    /// estimate. `None` where not even that was done in time.
-    pub async fn count(&self, route: &Route, request: &Arc<ChatRequest>) -> Option<TokenCount> {
-        let of_anthropic = |step: &&Step| step.upstream.provider.format() == Format::Anthropic;
-        if let Some(step) = route.chain.iter().find(of_anthropic) {
-            let began = Instant::now();
-            let counted = timeout(PATIENCE, self.ask_for_count(step, request)).await;
-            let counted = counted.unwrap_or_else(|_| Err(ProviderError::timeout("count")));
-            let outcome = counted.as_ref().map_or_else(|error| error.kind.name(), |_| "ok");
-            let upstream = &step.upstream.name;
-            self.telemetry.upstream_called(
-                upstream,
-                step.model_label(),
-                outcome,
-                began.elapsed().as_secs_f64(),
-            );
-            match counted {
-                Ok(tokens) => return Some(TokenCount { tokens, is_estimated: false }),
-                Err(error) => {
-                    let (kind, status) = (error.kind.name(), error.status);
+    /// Counts the tokens of a request: the first upstream of the route that counts them does, else we estimate. `None`
+    /// where not even that was done in time.
+    ///
+    /// # Errors
+    /// What the upstream says of the caller's own mistake.
+    pub async fn count(
+        &self,
+        route: &Route,
+        request: &Arc<ChatRequest>,
+    ) -> Result<Option<TokenCount>, ChainFailure> {
+        for step in &route.chain {
+            match timeout(PATIENCE, self.ask_for_count(step, request)).await {
+                Ok(Ok(None)) => continue,
+                Ok(Ok(Some(tokens))) => return Ok(Some(TokenCount { tokens, is_estimated: false })),
+                Ok(Err(error)) if error.status.is_some() && error.kind.is_callers_fault() => {
+                    let attempt = chat::Attempt { upstream: step.name(), result: error.attempt_label() };
+                    let attempts = vec![attempt];
+                    return Err(ChainFailure {
+                        kinds: vec![error.kind],
+                        error,
+                        attempts,
+                        retry_after: None,
+                        is_model_free: step.is_free,
+                    });
+                }
+                Ok(Err(error)) => {
+                    let (upstream, kind, status) = (step.name(), error.kind.name(), error.status);
                     tracing::warn!(
                         upstream,
                         kind,
@@ -55,30 +60,32 @@ impl Router {
                         "an upstream did not count; the count is estimated"
                     );
                 }
+                Err(_) => {
+                    tracing::warn!(
+                        upstream = step.name(),
+                        "an upstream did not count in time; the count is estimated"
+                    );
+                }
             }
+            break;
         }
-        let tokens = self.counter.prompt(request).await?;
-        Some(TokenCount { tokens, is_estimated: true })
+        let tokens = self.counter.prompt(request).await;
+        Ok(tokens.map(|tokens| TokenCount { tokens, is_estimated: true }))
     }
 
-    async fn ask_for_count(&self, step: &Step, request: &ChatRequest) -> Result<u64, ProviderError> {
+    async fn ask_for_count(&self, step: &Step, request: &ChatRequest) -> Result<Option<u64>, ProviderError> {
         let Step { upstream, model, .. } = step;
-        let body = Bytes::from(anthropic::encode_count(request, model)?);
-        // The headers of a generation: key, version and beta features.
-        let Outgoing { mut headers, .. } = upstream.provider.prepare(request, model, false)?;
-        let (url, _) = upstream.provider.forward("messages/count_tokens")?;
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let Some(outgoing) = upstream.provider.prepare_count(request, model)? else { return Ok(None) };
         let limits = CallLimits {
             connect_timeout: Duration::from_millis(upstream.timeouts.connect_ms),
             deadline: Instant::now() + PATIENCE,
             body_bytes_max: BYTES_MAX,
         };
-        let sent = self.transport.send(Outgoing { method: Method::POST, url, headers, body }, limits);
-        let Incoming { status, headers, body } = sent.await?;
+        let Incoming { status, headers, body } = self.transport.send(outgoing, limits).await?;
         let body = body.whole().await?;
         if status.as_u16() != 200 {
             return Err(failed(status, &headers, &body));
         }
-        anthropic::decode_count(&body).map_err(refused)
+        anthropic::decode_count(&body).map(Some).map_err(refused)
     }
 }

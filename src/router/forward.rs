@@ -6,10 +6,11 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use tokio::time::{Instant, timeout_at};
 
+use super::attempt::{ERROR_BYTES_MAX, ERROR_TIME};
 use super::generate::{ChainFailure, Failure};
 use super::{Router, Times};
 use crate::chat;
-use crate::providers::{ProviderError, failed};
+use crate::providers::{ProviderError, ProviderErrorKind, failed};
 use crate::transport::{CallLimits, Incoming, Outgoing};
 
 /// A call to be passed on.
@@ -25,8 +26,6 @@ pub struct Passing {
 
 /// The largest body that is passed on. None of it is held, so this only ends what never ends by itself.
 const BYTES_MAX: usize = 16 << 30;
-/// The largest error body that is read.
-const ERROR_BYTES_MAX: usize = 64 << 10;
 
 impl Router {
     /// Returns the name of the upstream that such calls go to, if one is configured.
@@ -63,8 +62,8 @@ impl Router {
             let sent = timeout_at(times.first_token, sent).await;
             let response = sent.map_err(|_| ProviderError::timeout("response"))??;
             if is_ours(response.status) {
-                let body = timeout_at(times.first_token, response.body.at_most(ERROR_BYTES_MAX)).await;
-                return Err(failed(response.status, &response.headers, &body.unwrap_or_default()));
+                let body = response.body.at_most(ERROR_BYTES_MAX, ERROR_TIME).await;
+                return Err(failed(response.status, &response.headers, &body));
             }
             Ok(response)
         };
@@ -76,6 +75,9 @@ impl Router {
         };
         self.telemetry.upstream_called(&upstream.name, "other", outcome, began.elapsed().as_secs_f64());
         Some(result.map_err(|error| {
+            if error.kind == ProviderErrorKind::Timeout && Instant::now() >= times.first_token {
+                return Failure::TimedOut;
+            }
             let (kind, status) = (error.kind.name(), error.status);
             tracing::warn!(
                 upstream = upstream.name,

@@ -86,9 +86,7 @@ impl Router {
         mut sink: impl FnMut(Event) + Send,
     ) -> Result<Generation, Failure> {
         let mut attempts = Vec::new();
-        let mut kinds = Vec::new();
-        let mut retry_after: Option<Duration> = None;
-        let mut failed: Option<(ProviderError, bool)> = None;
+        let mut blame = Blame::default();
         let mut too_small = TooSmall::default();
         for (at, step) in route.chain.iter().enumerate() {
             if too_small.has(step) {
@@ -108,52 +106,78 @@ impl Router {
                     if let Some(last) = attempts.last_mut() {
                         last.result = error.attempt_label();
                     }
-                    let is_model_free = step.is_free;
-                    kinds.push(error.kind);
-                    return Err(Failure::Upstream(ChainFailure {
-                        error,
-                        attempts,
-                        kinds,
-                        retry_after,
-                        is_model_free,
-                    }));
+                    return Err(Failure::Upstream(blame.on(error, step, attempts)));
                 }
-                Ended::Failed(error) => {
-                    kinds.push(error.kind);
-                    error
+                Ended::Unsendable(error) => {
+                    blame.unsendable(error, step);
+                    continue;
                 }
-                Ended::Unsendable(error) => error,
+                Ended::Failed(error) => error,
             };
-            retry_after = [retry_after, error.retry_after].into_iter().flatten().min();
             let is_over = Instant::now() >= times.first_token;
             if is_over && error.kind == ProviderErrorKind::Timeout {
                 return Err(Failure::TimedOut);
             }
             too_small.learn(step, &error);
-            let is_final = is_over
-                || rest.iter().all(|step| too_small.has(step))
-                || (at == 0 && !error.kind.may_fail_over());
-            // Only the first upstream may blame the caller; a later one may just not understand the request's shape.
-            let (error, is_model_free) = match failed.take() {
-                Some(earlier) if earlier.0.kind.is_callers_fault() || error.kind.is_callers_fault() => {
-                    earlier
-                }
-                _ => (error, step.is_free),
-            };
+            let is_final = is_over || (blame.is_first_asked() && !error.kind.may_fail_over());
+            blame.failed(error, step);
             if is_final {
-                return Err(Failure::Upstream(ChainFailure {
-                    error,
-                    attempts,
-                    kinds,
-                    retry_after,
-                    is_model_free,
-                }));
+                break;
             }
-            failed = Some((error, is_model_free));
         }
+        Err(Failure::Upstream(blame.settled(attempts)))
+    }
+}
+
+/// Which of the failures along a chain is reported.
+///
+/// Only the first upstream that was asked may blame the caller: a later one may just not understand the request's shape.
+/// What could not even be put to an upstream is reported where nobody was asked.
+#[derive(Debug, Default)]
+struct Blame {
+    /// The error, and whether the caller named its model freely.
+    asked: Option<(ProviderError, bool)>,
+    unsendable: Option<(ProviderError, bool)>,
+    /// How each upstream failed that was asked.
+    kinds: Vec<ProviderErrorKind>,
+    /// The shortest wait that any of them asked for.
+    retry_after: Option<Duration>,
+}
+
+impl Blame {
+    const fn is_first_asked(&self) -> bool {
+        self.asked.is_none()
+    }
+
+    fn unsendable(&mut self, error: ProviderError, step: &Step) {
+        self.unsendable.get_or_insert((error, step.is_free));
+    }
+
+    fn failed(&mut self, error: ProviderError, step: &Step) {
+        self.kinds.push(error.kind);
+        self.retry_after = [self.retry_after, error.wait_hint()].into_iter().flatten().min();
+        self.asked = match self.asked.take() {
+            Some(earlier) if earlier.0.kind.is_callers_fault() || error.kind.is_callers_fault() => {
+                Some(earlier)
+            }
+            _ => Some((error, step.is_free)),
+        };
+    }
+
+    /// Reports this failure, whatever came before.
+    fn on(self, error: ProviderError, step: &Step, attempts: Vec<chat::Attempt>) -> ChainFailure {
+        let Self { asked: _, unsendable: _, mut kinds, retry_after } = self;
+        kinds.push(error.kind);
+        ChainFailure { error, attempts, kinds, retry_after, is_model_free: step.is_free }
+    }
+
+    fn settled(self, attempts: Vec<chat::Attempt>) -> ChainFailure {
+        let Self { asked, unsendable, kinds, retry_after } = self;
         // The gateway asks for no generation along an empty chain.
-        let error = ProviderError::new(ProviderErrorKind::ModelMissing, "the route has no upstream");
-        Err(Failure::Upstream(ChainFailure { error, attempts, kinds, retry_after, is_model_free: false }))
+        let nobody =
+            || (ProviderError::new(ProviderErrorKind::ModelMissing, "the route has no upstream"), false);
+        let (error, is_model_free) = asked.or(unsendable).unwrap_or_else(nobody);
+        ChainFailure { error, attempts, kinds, retry_after, is_model_free }
     }
 }
 

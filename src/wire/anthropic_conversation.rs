@@ -95,9 +95,10 @@ impl<'a> OutConversation<'a> {
         Ok(())
     }
 
-    /// Returns whether instructions go before everything else.
+    /// Returns whether instructions go before everything else. Those that come before the first turn must: Anthropic
+    /// takes none there ("use the top-level 'system' parameter for the initial system prompt").
     fn goes_first(&self, unknown: Option<&Map<String, Value>>) -> bool {
-        !self.is_own || (self.system.is_empty() && self.turns.is_empty() && unknown.is_none())
+        !self.is_own || (self.turns.is_empty() && unknown.is_none())
     }
 
     /// Appends what somebody says, to the turn under way where it is theirs.

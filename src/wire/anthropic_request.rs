@@ -637,6 +637,20 @@ mod tests {
     }
 
     #[test]
+    fn instructions_before_the_first_turn_are_the_system_text_wherever_they_stood() {
+        let user = json!({"role": "user", "content": "q"});
+        let asked = |system: &str| {
+            let messages = json!([{"role": "system", "content": "b"}, user]);
+            let body = json!({"system": system, "messages": messages}).to_string();
+            encoded(&parse_count(body.as_bytes()).unwrap().request)
+        };
+        let text = |text: &str| json!({"type": "text", "text": text});
+        for (sent, system) in [(asked(""), json!("b")), (asked("a"), json!([text("a"), text("b")]))] {
+            assert_eq!((&sent["system"], &sent["messages"]), (&system, &json!([user])));
+        }
+    }
+
+    #[test]
     fn a_limit_is_made_up_where_there_is_none() {
         let mut request = ChatRequest::from_prompt("q");
         let limit = |request: &ChatRequest, model: &str| {

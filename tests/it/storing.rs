@@ -116,8 +116,17 @@ async fn a_tool_call_is_stored_where_its_route_says_so_and_then_for_equal_reques
 }
 
 #[tokio::test]
-async fn an_answer_that_its_upstream_called_done_without_a_finish_reason_is_not_stored() {
-    never_stored(Reply::ending("A fjord is", None), chat(PROMPT), "unfinished").await;
+async fn an_answer_that_its_upstream_called_done_without_a_finish_reason_is_a_failure_and_not_stored() {
+    let app = TestApp::exact().await;
+    app.upstream.on_prompt(PROMPT, Reply::ending("A fjord is", None));
+    let failed = app.chat(chat(PROMPT)).await;
+    assert_eq!((failed.status, failed.header("x-upstream-attempts")), (502, "fake/parrot;malformed"));
+    // Its words went out before it turned out that they were not all.
+    let broken = app.chat(with(chat(PROMPT), "stream", json!(true))).await;
+    assert!(broken.text().contains("A fjord") && broken.text().contains("upstream_interrupted"));
+    assert!(!broken.text().contains("[DONE]"), "{}", broken.text());
+    app.upstream.on_prompt(PROMPT, Reply::text("A fjord is deep."));
+    assert_eq!(app.chat(chat(PROMPT)).await.source(), "upstream");
 }
 
 #[tokio::test]

@@ -192,11 +192,11 @@ async fn text_is_the_same_streamed_and_whole_whatever_characters_it_has() {
 }
 
 #[tokio::test]
-async fn an_answer_that_its_vendor_did_not_date_is_dated() {
+async fn an_answer_gets_the_name_date_and_model_that_its_vendor_left_out() {
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let whole = json!({"id": "c", "object": "chat.completion", "model": "parrot", "choices":
+    let whole = json!({"object": "chat.completion", "choices":
         [{"index": 0, "message": {"role": "assistant", "content": ANSWER}, "finish_reason": "stop"}]});
-    let chunk = json!({"id": "c", "object": "chat.completion.chunk", "model": "parrot", "choices":
+    let chunk = json!({"object": "chat.completion.chunk", "choices":
         [{"index": 0, "delta": {"role": "assistant", "content": ANSWER}, "finish_reason": "stop"}]});
     for reply in [
         Reply::bytes("application/json", whole.to_string()),
@@ -206,8 +206,16 @@ async fn an_answer_that_its_vendor_did_not_date_is_dated() {
         app.upstream.always(reply);
         let before = now();
         let stream = app.stream(CHAT, chat(PROMPT)).await.rest().await;
-        let dates: Vec<_> = values(&stream).iter().map(|value| value["created"].as_u64().unwrap()).collect();
-        assert!(dates.iter().all(|date| *date == dates[0] && (before..=now()).contains(date)), "{dates:?}");
-        assert_eq!(app.chat(chat(PROMPT)).await.json()["created"], dates[0]);
+        assert_eq!(stream.header("x-model"), "parrot");
+        let head = |value: &Value| [value["id"].clone(), value["created"].clone(), value["model"].clone()];
+        let chunks = values(&stream);
+        let [id, created, model] = head(&chunks[0]);
+        assert!(id.as_str() > Some(""), "{id}");
+        assert!(created.as_u64().is_some_and(|date| (before..=now()).contains(&date)), "{created}");
+        assert_eq!(model, "parrot");
+        let of_hit = app.chat(chat(PROMPT)).await.json();
+        for other in chunks.iter().chain([&of_hit]) {
+            assert_eq!(head(other), [id.clone(), created.clone(), model.clone()]);
+        }
     }
 }

@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 
 import install
-from server import KEY, KINDS, MODELS, Server
+from server import KEY, KINDS, Kind, Server
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -66,14 +66,14 @@ def command(script: str, interpreter: Path, place: Path) -> list[str]:
     return ["node", str(place / script)] if script.endswith(".mjs") else [str(interpreter), str(HERE / script)]
 
 
-def play(argv: list[str], server: Server, upstream: Upstream, kind: str, only: str):
+def play(argv: list[str], server: Server, upstream: Upstream, kind: Kind, only: str):
     """Runs one client and yields its verdicts; one more when it broke off."""
     # What a developer's shell may say about proxies, keys and addresses must not reach the SDKs.
     environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ} | {
         "DRILL_BASE": server.base,
         "DRILL_KEY": KEY,
-        "DRILL_KIND": kind,
-        "DRILL_MODEL": MODELS[kind],
+        "DRILL_VENDOR": kind.vendor,
+        "DRILL_MODEL": kind.model,
         "DRILL_UPSTREAM": upstream.url,
         "DRILL_UPSTREAM_KEY": upstream.key,
         "DRILL_ONLY": only,
@@ -106,8 +106,8 @@ def main() -> int:
         for name in wanted.client or CLIENTS:
             script, kinds = CLIENTS[name]
             for kind in [kind for kind in kinds if kind in (wanted.kind or KINDS)]:
-                for verdict in drill(name, script, kind, wanted, interpreter, place, upstream):
-                    line = f"{name:15} {kind:10} {verdict['name']}"
+                for verdict in drill(name, script, KINDS[kind], wanted, interpreter, place, upstream):
+                    line = f"{name:15} {kind:15} {verdict['name']}"
                     if verdict["ok"]:
                         well += 1
                         print(f"ok      {line}", flush=True)

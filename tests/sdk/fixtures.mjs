@@ -48,6 +48,15 @@ export function addFixtures(mock) {
     { userMessage: "and what was my name", turnIndex: 1, predicate: (request) => roles(request) === "user assistant user" },
     { content: "Your name is Ada.", usage: USAGE },
   );
+  // aimock loses what a message of Anthropic's says that is neither the user's nor the assistant's.
+  mock.on(
+    {
+      userMessage: "and what did we agree",
+      predicate: (request) =>
+        vendorOf(request.model) === "anthropic" || systemText(request) === "Youareapirate.Speaklowly.",
+    },
+    { content: "To speak lowly, arr.", usage: USAGE },
+  );
   mock.on(
     { userMessage: "settings arrive", predicate: (request) => request.temperature === 0.3 && limitOf(request) === 77 },
     { content: "They did.", usage: USAGE },
@@ -68,6 +77,14 @@ export function addFixtures(mock) {
   mock.on(withTool("say first, then look up"), (request) => ({
     content: "Let me look that up.",
     ...calls(weatherIn("Paris", "call_paris"))(request),
+  }));
+  mock.on(withTool("look up first, then say"), (request) => ({
+    blocks: [
+      { type: "toolCall", ...weatherIn("Paris", "call_paris") },
+      { type: "text", text: "I am looking it up." },
+    ],
+    finishReason: finishOfCall(request.model),
+    usage: USAGE,
   }));
 
   mock.on(
@@ -162,7 +179,8 @@ function addFaults(mock) {
   mock.on({ userMessage: "meet a crash" }, words, { chaos: { dropRate: 1 } });
   mock.on({ userMessage: "meet nonsense" }, words, { chaos: { malformedRate: 1 } });
   mock.on({ userMessage: "meet a hang-up" }, words, { chaos: { disconnectRate: 1 } });
-  mock.on({ userMessage: "be cut midway" }, words, { truncateAfterChunks: 3, latency: 100 });
+  // The last chunk before the cut is lost with the connection, and the first ones of Anthropic's have no words.
+  mock.on({ userMessage: "be cut midway" }, words, { truncateAfterChunks: 4, latency: 100 });
 }
 
 function addPassedThrough(mock) {
@@ -170,5 +188,6 @@ function addPassedThrough(mock) {
   mock.onImage("a red pixel", { image: { b64Json: "iVBORw0KGgo=" } });
   mock.onSpeech("read this aloud", { audio: "SUQzAAAA", format: "mp3" });
   mock.onTranscription({ transcription: { text: "What was said." } });
+  mock.onTranslation({ transcription: { text: "What was meant." } });
   mock.onModerate("harmless", { flagged: false, categories: { violence: false } });
 }

@@ -6,38 +6,52 @@ import shutil
 import subprocess
 import tempfile
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 # What callers show, and what the upstream knows us by: it refuses any other key.
 KEY = "drill-key"
-
-# The model that each kind of upstream is asked for. The upstream takes any; the names are such that it may reason.
-MODELS = {
-    "openai": "gpt-5-mini",
-    "anthropic": "claude-haiku-4-5",
-    "gemini": "gemini-2.5-flash",
-    "azure": "drill-deployment",
-}
 
 # One upstream for each fault: what one of them meets must not park or break the next.
 FAULTS = (
     "refusing narrow limited overloaded keyless missing free crashing babbling rude cutting breaking snapping".split()
 )
 
-# The name of each kind in the configuration, and its base URL below the upstream's own address: with the version's path,
-# or for Azure the resource alone, as in AZURE_OPENAI_ENDPOINT. The upstream takes Azure's newer form (`/openai/v1`) as well.
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of upstream, and how it is reached."""
+
+    provider: str
+    # What stands behind the upstream's own address: the version's path, or for Azure nothing, as in
+    # AZURE_OPENAI_ENDPOINT, or the version of the older form.
+    path: str
+    # The upstream takes any name; these are such that it may reason.
+    model: str
+    # Whose manners the scenarios expect.
+    vendor: str
+    # Whether the upstream is asked to stream, as it is unless a model is said not to.
+    streams: bool = True
+
+
 KINDS = {
-    "openai": ("openai", "/v1"),
-    "anthropic": ("anthropic", "/v1"),
-    "gemini": ("gemini", "/v1beta"),
-    "azure": ("azure_openai", ""),
+    "openai": Kind("openai", "/v1", "gpt-5-mini", "openai"),
+    "openai-whole": Kind("openai", "/v1", "gpt-5-mini", "openai", streams=False),
+    # Under this path the upstream is OpenRouter, which has fields, errors and names of its own.
+    "compatible": Kind("openai_compatible", "/api/v1", "openai/gpt-5-mini", "openai"),
+    "anthropic": Kind("anthropic", "/v1", "claude-haiku-4-5", "anthropic"),
+    "anthropic-whole": Kind("anthropic", "/v1", "claude-haiku-4-5", "anthropic", streams=False),
+    "gemini": Kind("gemini", "/v1beta", "gemini-2.5-flash", "gemini"),
+    "gemini-whole": Kind("gemini", "/v1beta", "gemini-2.5-flash", "gemini", streams=False),
+    "azure": Kind("azure_openai", "", "drill-deployment", "azure"),
+    "azure-dated": Kind("azure_openai", "/?api-version=2024-10-21", "drill-deployment", "azure"),
 }
 
 
-def configuration(kind: str, upstream_url: str, passthrough: bool) -> str:
+def configuration(kind: Kind, upstream_url: str, passthrough: bool) -> str:
     """Returns the text of `refrain.toml`."""
-    name, path = KINDS[kind]
-    model = MODELS[kind]
+    model = kind.model
     parts = [
         """
         data_dir = "data"
@@ -52,9 +66,14 @@ def configuration(kind: str, upstream_url: str, passthrough: bool) -> str:
         parts.append(f"""
         [[providers]]
         name = "{provider}"
-        kind = "{name}"
-        base_url = "{upstream_url}{path}"
+        kind = "{kind.provider}"
+        base_url = "{upstream_url}{kind.path}"
         api_key_env = "DRILL_UPSTREAM_KEY"
+        """)
+        # Of streams alone a fault can be seen midway.
+        if provider == "up" and not kind.streams:
+            parts.append(f"""
+        models = [{{ name = "{model}", stream = false }}]
         """)
     parts.append(f"""
         [[routes]]
@@ -80,7 +99,7 @@ def configuration(kind: str, upstream_url: str, passthrough: bool) -> str:
 class Server:
     """A running server; the end of a `with` stops it."""
 
-    def __init__(self, binary: Path, kind: str, upstream_url: str, upstream_key: str, passthrough: bool = False):
+    def __init__(self, binary: Path, kind: Kind, upstream_url: str, upstream_key: str, passthrough: bool = False):
         self._folder = Path(tempfile.mkdtemp(prefix="refrain-drill-"))
         (self._folder / "refrain.toml").write_text(configuration(kind, upstream_url, passthrough))
         environment = {

@@ -7,7 +7,8 @@ import { addFixtures } from "./fixtures.mjs";
 const KEY = "upstream-key";
 
 // A request that no fixture fits is an error, and so is any other key than ours: a caller's key must not come here.
-const mock = new LLMock({ port: 0, strict: true, auth: { apiKeys: [KEY] } });
+// Of its journal every entry is kept, since its length is how calls are counted.
+const mock = new LLMock({ port: 0, strict: true, auth: { apiKeys: [KEY] }, journalMaxEntries: 0 });
 addFixtures(mock);
 
 // aimock does not count tokens.

@@ -6,7 +6,7 @@ import { zodOutputFormat } from "@anthropic-ai/sdk/helpers/zod";
 import {
   ADA, ANSWER_TOKENS, CITY, LOOKS_UP, ODD, Person, PIXEL, PROMPT_TOKENS, RIVERS,
 } from "./answers.mjs";
-import { BASE, check, KEY, KIND, MODEL, NEVER_CACHED, outline, said, same, scenario } from "./twice.mjs";
+import { BASE, check, KEY, MODEL, NEVER_CACHED, outline, said, same, scenario, VENDOR } from "./twice.mjs";
 import { watching } from "./watching.mjs";
 
 const client = new Anthropic({ baseURL: BASE, apiKey: KEY });
@@ -61,7 +61,7 @@ const never = { sources: NEVER_CACHED };
 
 expect("messages", () => whole(user("A message of plain words.")), (it) => {
   same([textOf(it), it.stop_reason, it.role, it.type], [RIVERS, "end_turn", "assistant", "message"], "the answer");
-  if (KIND !== "azure") same(it.model, MODEL, "model");
+  if (VENDOR !== "azure") same(it.model, MODEL, "model");
   used(it);
 });
 
@@ -100,6 +100,12 @@ expect("messages earlier turns", () => whole([
   { role: "assistant", content: [{ type: "text", text: "Hello Ada." }] },
   { role: "user", content: "A message: and what was my name?" },
 ]), says("Your name is Ada."));
+expect("messages system text between turns", () => whole([
+  { role: "user", content: "I cannot hear well." },
+  { role: "system", content: "Speak lowly." },
+  { role: "assistant", content: "Aye." },
+  { role: "user", content: "A message: and what did we agree?" },
+], { system: "You are a pirate." }), says("To speak lowly, arr."));
 expect("messages settings", () => whole(user("A message when my settings arrive."), {
   max_tokens: 77, temperature: 0.3, stop_sequences: ["END"], metadata: { user_id: "ada" },
 }), says("They did."));
@@ -145,6 +151,21 @@ expect(
     paris(it);
   },
 );
+
+/** Checks a call with words after it, which only a whole answer of OpenAI's cannot tell from words before it. */
+function announced(answer) {
+  const types = answer.content.map((block) => block.type);
+  same(types.toSorted(), ["text", "tool_use"], "the blocks");
+  if (["anthropic", "gemini"].includes(VENDOR)) same(types, ["tool_use", "text"], "the blocks in order");
+  says("I am looking it up.")(answer);
+  paris(answer);
+}
+expect("messages tool before text stored", () => whole(user("A message: look up first, then say."), stored), announced);
+expect(
+  "messages stream tool before text stored",
+  () => streamed(user("Stream a message: look up first, then say."), stored),
+  announced,
+);
 expect("messages tool result", () => whole([
   ...user("A message: and the weather now?"),
   { role: "assistant", content: [{ type: "tool_use", id: "call_paris", name: "get_weather", input: { city: "Paris" } }] },
@@ -154,7 +175,7 @@ expect("messages tool result", () => whole([
 /** Checks what may be seen of the thinking: what the same vendor signed. */
 function thought(answer) {
   says("It is 42.")(answer);
-  if (KIND !== "anthropic") return;
+  if (VENDOR !== "anthropic") return;
   const { type, thinking, signature } = answer.content[0];
   same([type, thinking, signature], ["thinking", "Six times seven.", "c2lnbmVk"], "the thought");
 }
@@ -162,7 +183,7 @@ expect("messages thinking", () => whole(user("A message, but think about it."), 
 expect("messages stream thinking", () => streamed(user("Stream a message, but think about it."), THINKING), thought);
 expect("messages hidden thinking", () => whole(user("A message, but think in secret."), THINKING), (it) => {
   says("It is 42.")(it);
-  if (KIND === "anthropic") same([it.content[0].type, it.content[0].data], ["redacted_thinking", "b3BhcXVl"], "the thought");
+  if (VENDOR === "anthropic") same([it.content[0].type, it.content[0].data], ["redacted_thinking", "b3BhcXVl"], "the thought");
 });
 expect(
   "messages stream hidden thinking",
@@ -191,6 +212,19 @@ scenario("messages count tokens", async () => {
   const { data, response } = await messages.countTokens(asked).withResponse();
   const counted = data.input_tokens;
   // The upstream says 17 whatever it is asked; where nobody counts, it is an estimate.
-  check(KIND === "anthropic" ? counted === 17 : counted > 0 && counted < 200, `it counted ${counted}`);
+  check(VENDOR === "anthropic" ? counted === 17 : counted > 0 && counted < 200, `it counted ${counted}`);
   return said(response.headers, counted);
 }, { sources: [null, null], calls: [0, 1] });
+
+// Gemini knows no more of it.
+expect("messages effort", () => whole(user("A message of plain words, with effort."), {
+  output_config: { effort: VENDOR === "gemini" ? "high" : "max" },
+}), says(RIVERS));
+
+scenario("models", async () => {
+  // What may be asked for; one list serves both vendors' packages.
+  const listed = [];
+  for await (const model of client.models.list()) listed.push(model.id);
+  check(listed.includes("drill") && listed.includes("drill-tools"), `the models are ${listed}`);
+  return { source: null, body: null };
+}, { sources: [null], calls: [0] });

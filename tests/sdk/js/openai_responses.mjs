@@ -6,7 +6,7 @@ import { zodTextFormat } from "openai/helpers/zod";
 import {
   ADA, ANSWER_TOKENS, CITY, LOOKS_UP, ODD, Person, PIXEL, PROMPT_TOKENS, RIVERS,
 } from "./answers.mjs";
-import { BASE, check, KEY, KIND, MODEL, NEVER_CACHED, outline, said, same, scenario } from "./twice.mjs";
+import { BASE, check, KEY, MODEL, NEVER_CACHED, outline, said, same, scenario, VENDOR } from "./twice.mjs";
 import { watching } from "./watching.mjs";
 
 const client = new OpenAI({ baseURL: `${BASE}/v1`, apiKey: KEY });
@@ -90,7 +90,7 @@ const never = { sources: NEVER_CACHED };
 
 expect("responses", () => whole("Respond in plain words."), (it) => {
   same([it.output_text, it.status, it.error, it.object], [RIVERS, "completed", null, "response"], "the answer");
-  if (KIND !== "azure") same(it.model, MODEL, "model");
+  if (VENDOR !== "azure") same(it.model, MODEL, "model");
   used(it);
 });
 expect("responses stream", () => streamed("Stream a response of plain words."), (it, types) => {
@@ -161,13 +161,28 @@ expect(
     paris(it);
   },
 );
+expect(
+  "responses stream tool before text stored",
+  () => helped("Respond, but look up first, then say.", stored),
+  (it) => {
+    says("I am looking it up.")(it);
+    paris(it);
+  },
+);
 expect("responses tool result", () => whole([
   { role: "user", content: "Respond: and the weather now?" },
   { type: "function_call", call_id: "call_paris", name: "get_weather", arguments: '{"city":"Paris"}' },
   { type: "function_call_output", call_id: "call_paris", output: "21 degrees" },
 ], { tools }), says("It is 21 degrees in Paris."));
 
-expect("responses reasoning", () => whole("Respond, but think about it.", { reasoning: { effort: "low" } }), says("It is 42."));
+const thought = (answer) => {
+  says("It is 42.")(answer);
+  const [{ type, content }] = answer.output;
+  same([type, content[0].text], ["reasoning", "Six times seven."], "the thought");
+};
+const reasoning = { effort: "low" };
+expect("responses reasoning", () => whole("Respond, but think about it.", { reasoning }), thought);
+expect("responses stream reasoning", () => helped("Stream a response, but think about it.", { reasoning }), thought);
 expect("responses cut by length", () => whole("Respond until you run out of room."), (it) => {
   same([it.status, it.incomplete_details.reason], ["incomplete", "max_output_tokens"], "how it ended");
   says("This ends in the")(it);

@@ -4,8 +4,8 @@ import { isDeepStrictEqual } from "node:util";
 
 export const BASE = process.env.DRILL_BASE;
 export const KEY = process.env.DRILL_KEY;
-// The kind of upstream, and the model that it is asked for.
-export const KIND = process.env.DRILL_KIND;
+// Whose manners the upstream has, and the model that it is asked for.
+export const VENDOR = process.env.DRILL_VENDOR;
 export const MODEL = process.env.DRILL_MODEL;
 const UPSTREAM = process.env.DRILL_UPSTREAM;
 const UPSTREAM_KEY = process.env.DRILL_UPSTREAM_KEY;

@@ -3,7 +3,7 @@
 from anthropic import Anthropic, DefaultHttpxClient
 
 from answers import ADA, ANSWER_TOKENS, CITY, LOOKS_UP, ODD, PIXEL, PROMPT_TOKENS, RIVERS, Person
-from twice import BASE, KEY, KIND, MODEL, NEVER_CACHED, check, outline, said, same, scenario
+from twice import BASE, KEY, MODEL, NEVER_CACHED, VENDOR, check, outline, said, same, scenario
 
 client = Anthropic(base_url=BASE, api_key=KEY)
 messages = client.messages
@@ -64,7 +64,7 @@ def called(answer, *cities):
 def _():
     answer, it = whole(user("A message of plain words."))
     same((text_of(it), it.stop_reason, it.role, it.type), (RIVERS, "end_turn", "assistant", "message"), "the answer")
-    if KIND != "azure":
+    if VENDOR != "azure":
         same(it.model, MODEL, "model")
     used(it)
     return answer
@@ -129,6 +129,19 @@ def _():
     ]
     answer, it = whole(asked)
     same(text_of(it), "Your name is Ada.", "the text")
+    return answer
+
+
+@scenario("messages system text between turns")
+def _():
+    asked = [
+        {"role": "user", "content": "I cannot hear well."},
+        {"role": "system", "content": "Speak lowly."},
+        {"role": "assistant", "content": "Aye."},
+        {"role": "user", "content": "A message: and what did we agree?"},
+    ]
+    answer, it = whole(asked, system="You are a pirate.")
+    same(text_of(it), "To speak lowly, arr.", "the text")
     return answer
 
 
@@ -222,6 +235,29 @@ def _():
     return answer
 
 
+def announced(answer):
+    """Checks a call with words after it, which only a whole answer of OpenAI's cannot tell from words before it."""
+    same(sorted(block.type for block in answer.content), ["text", "tool_use"], "the blocks")
+    if VENDOR in ("anthropic", "gemini"):
+        same([block.type for block in answer.content], ["tool_use", "text"], "the blocks in order")
+    same(text_of(answer), "I am looking it up.", "the text")
+    called(answer, "Paris")
+
+
+@scenario("messages tool before text stored")
+def _():
+    answer, it = whole(user("A message: look up first, then say."), "drill-tools", tools=[WEATHER])
+    announced(it)
+    return answer
+
+
+@scenario("messages stream tool before text stored")
+def _():
+    answer, it = streamed(user("Stream a message: look up first, then say."), "drill-tools", tools=[WEATHER])
+    announced(it)
+    return answer
+
+
 @scenario("messages tool result")
 def _():
     asked = [
@@ -243,7 +279,7 @@ def _():
 def thought(answer):
     """Checks what may be seen of the thinking: what the same vendor signed."""
     same(text_of(answer), "It is 42.", "the text")
-    if KIND == "anthropic":
+    if VENDOR == "anthropic":
         first = answer.content[0]
         same((first.type, first.thinking, first.signature), ("thinking", "Six times seven.", "c2lnbmVk"), "the thought")
 
@@ -266,7 +302,7 @@ def _():
 def _():
     answer, it = whole(user("A message, but think in secret."), thinking=THINKING)
     same(text_of(it), "It is 42.", "the text")
-    if KIND == "anthropic":
+    if VENDOR == "anthropic":
         same((it.content[0].type, it.content[0].data), ("redacted_thinking", "b3BhcXVl"), "the thought")
     return answer
 
@@ -308,5 +344,22 @@ def _():
     )
     counted = response.parse().input_tokens
     # The upstream says 17 whatever it is asked; where nobody counts, it is an estimate.
-    check(counted == 17 if KIND == "anthropic" else 0 < counted < 200, f"it counted {counted}")
+    check(counted == 17 if VENDOR == "anthropic" else 0 < counted < 200, f"it counted {counted}")
     return said(response.headers, counted)
+
+
+@scenario("messages effort")
+def _():
+    # Gemini knows no more of it.
+    effort = "high" if VENDOR == "gemini" else "max"
+    answer, it = whole(user("A message of plain words, with effort."), output_config={"effort": effort})
+    same(text_of(it), RIVERS, "the text")
+    return answer
+
+
+@scenario("models", (None,), calls=(0,))
+def _():
+    # What may be asked for; one list serves both vendors' packages.
+    listed = {model.id: model.display_name for model in client.models.list()}
+    check("drill" in listed and "drill-tools" in listed, f"the models are {listed}")
+    return said({}, None)

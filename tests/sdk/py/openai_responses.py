@@ -4,7 +4,7 @@ import openai
 from openai import OpenAI
 
 from answers import ADA, ANSWER_TOKENS, CITY, LOOKS_UP, ODD, PIXEL, PROMPT_TOKENS, RIVERS, Person
-from twice import BASE, KEY, KIND, MODEL, NEVER_CACHED, check, outline, said, same, scenario
+from twice import BASE, KEY, MODEL, NEVER_CACHED, VENDOR, check, outline, said, same, scenario
 
 client = OpenAI(base_url=f"{BASE}/v1", api_key=KEY)
 responses = client.responses
@@ -79,7 +79,7 @@ def called(answer, *cities):
 def _():
     answer, it = whole("Respond in plain words.")
     same((it.output_text, it.status, it.error, it.object), (RIVERS, "completed", None, "response"), "the answer")
-    if KIND != "azure":
+    if VENDOR != "azure":
         same(it.model, MODEL, "model")
     used(it)
     return answer
@@ -227,6 +227,14 @@ def _():
     return answer
 
 
+@scenario("responses stream tool before text stored")
+def _():
+    answer, it = helped("Respond, but look up first, then say.", "drill-tools", tools=[WEATHER])
+    same(it.output_text, "I am looking it up.", "the text")
+    called(it, "Paris")
+    return answer
+
+
 @scenario("responses tool result")
 def _():
     asked = [
@@ -243,6 +251,16 @@ def _():
 def _():
     answer, it = whole("Respond, but think about it.", reasoning={"effort": "low"})
     same(it.output_text, "It is 42.", "the text")
+    thought = it.output[0]
+    same((thought.type, thought.content[0].text), ("reasoning", "Six times seven."), "the thought")
+    return answer
+
+
+@scenario("responses stream reasoning")
+def _():
+    answer, it = helped("Stream a response, but think about it.", reasoning={"effort": "low"})
+    same(it.output_text, "It is 42.", "the text")
+    same(it.output[0].content[0].text, "Six times seven.", "the thought")
     return answer
 
 

@@ -11,8 +11,8 @@ from typing import Any, Callable
 
 BASE = os.environ["DRILL_BASE"]
 KEY = os.environ["DRILL_KEY"]
-# The kind of upstream, and the model that it is asked for.
-KIND = os.environ["DRILL_KIND"]
+# Whose manners the upstream has, and the model that it is asked for.
+VENDOR = os.environ["DRILL_VENDOR"]
 MODEL = os.environ["DRILL_MODEL"]
 UPSTREAM = os.environ["DRILL_UPSTREAM"]
 UPSTREAM_KEY = os.environ["DRILL_UPSTREAM_KEY"]
