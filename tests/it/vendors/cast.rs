@@ -64,8 +64,7 @@ pub enum Manner {
     Cut(Gate),
     /// Half of it, then the body ends in good order when the gate opens.
     Early(Gate),
-    /// Counting so many tokens of prompt and answer.
-    Counting(u64, u64),
+    /// Without a count of tokens.
     Uncounted,
 }
 
@@ -76,7 +75,6 @@ impl Manner {
             Self::Held(gate) => reply.held_midway(gate),
             Self::Cut(gate) => reply.held_midway(gate).cut_midway(),
             Self::Early(gate) => reply.held_midway(gate).ending_early(),
-            Self::Counting(prompt, completion) => reply.usage(*prompt, *completion),
             Self::Uncounted => reply.without_usage(),
         }
     }

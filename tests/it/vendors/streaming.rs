@@ -36,9 +36,9 @@ async fn not_kept(cast: &Cast, client: Client, vendor: Vendor) {
 
 #[tokio::test]
 async fn the_first_piece_reaches_every_client_while_its_vendor_still_works() {
+    let cast = Cast::uncached().await;
     for vendor in VENDORS {
         for client in CLIENTS {
-            let cast = Cast::exact().await;
             let gate = Gate::shut();
             cast.says(vendor, Said::Text(ANSWER), &Manner::Held(gate.clone()));
             let whole = until_half(&cast, client, vendor, &gate).await;
