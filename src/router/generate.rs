@@ -138,7 +138,7 @@ struct Blame {
     /// The error, and whether the caller named its model freely.
     asked: Option<(ProviderError, bool)>,
     unsendable: Option<(ProviderError, bool)>,
-    /// The classes of all failures, in order.
+    /// How each upstream failed that was asked.
     kinds: Vec<ProviderErrorKind>,
     /// The shortest wait that any of them asked for.
     retry_after: Option<Duration>,
@@ -165,9 +165,9 @@ impl Blame {
     }
 
     /// Reports this failure, whatever came before.
-    fn on(mut self, error: ProviderError, step: &Step, attempts: Vec<chat::Attempt>) -> ChainFailure {
-        self.kinds.push(error.kind);
-        let Self { kinds, retry_after, .. } = self;
+    fn on(self, error: ProviderError, step: &Step, attempts: Vec<chat::Attempt>) -> ChainFailure {
+        let Self { asked: _, unsendable: _, mut kinds, retry_after } = self;
+        kinds.push(error.kind);
         ChainFailure { error, attempts, kinds, retry_after, is_model_free: step.is_free }
     }
 

@@ -432,7 +432,7 @@ mod tests {
     use super::super::json::tests::any_json;
     use super::super::{anthropic, gemini, responses};
     use super::*;
-    use crate::chat::{Image, ImageSource};
+    use crate::chat::{Image, ImageSource, Message};
     use proptest::prelude::*;
 
     fn asked(fields: &str) -> Result<Asked, WireError> {

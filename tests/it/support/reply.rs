@@ -56,7 +56,7 @@ pub struct Scripted<W> {
     refuses_to_stream: Option<(u16, String)>,
     /// Said in place of the first half of a stream.
     opening: Option<Bytes>,
-    /// Said over and over in place of a stream.
+    /// Said over and over in place of what comes after the opening.
     murmur: Option<&'static str>,
 }
 
@@ -150,7 +150,7 @@ impl<W> Scripted<W> {
         self
     }
 
-    /// Says this over and over in place of a stream, for as long as anybody listens.
+    /// Says this over and over, after the opening or in place of everything, for as long as anybody listens.
     pub fn murmuring(mut self, text: &'static str) -> Self {
         self.murmur = Some(text);
         self
@@ -192,7 +192,7 @@ impl<W> Scripted<W> {
             (Kind::Error(status, body), _) => (*status, "application/json", Body::from(body.clone())),
             (Kind::Bytes(content_type, bytes), _) => (200, *content_type, Body::from(bytes.clone())),
             (Kind::Words(_), _) if let (Some(text), true) = (self.murmur, asked.streams) => {
-                (200, "text/event-stream", Body::from_stream(murmured(text)))
+                (200, "text/event-stream", Body::from_stream(murmured(self.opening.clone(), text)))
             }
             (Kind::Words(words), _) if asked.streams => {
                 let mut halves = vendor.events(words, asked, self.usage);
@@ -237,12 +237,14 @@ fn delivered(
     stream::iter(first.into_iter().map(Ok)).chain(rest.flatten())
 }
 
-/// Returns a text again and again, with a moment between.
-fn murmured(text: &'static str) -> impl Stream<Item = std::io::Result<Bytes>> {
-    stream::unfold(tokio::time::interval(Duration::from_millis(10)), move |mut tick| async move {
+/// Returns an opening, and then a text again and again, with a moment between.
+fn murmured(opening: Option<Bytes>, text: &'static str) -> impl Stream<Item = std::io::Result<Bytes>> {
+    let tick = tokio::time::interval(Duration::from_millis(10));
+    let murmurs = stream::unfold(tick, move |mut tick| async move {
         tick.tick().await;
         Some((Ok(Bytes::from_static(text.as_bytes())), tick))
-    })
+    });
+    stream::iter(opening.map(Ok)).chain(murmurs)
 }
 
 /// Returns the words of a text, each with the space after it.

@@ -64,8 +64,7 @@ pub enum Manner {
     Cut(Gate),
     /// Half of it, then the body ends in good order when the gate opens.
     Early(Gate),
-    /// Counting so many tokens of prompt and answer.
-    Counting(u64, u64),
+    /// Without a count of tokens.
     Uncounted,
 }
 
@@ -76,7 +75,6 @@ impl Manner {
             Self::Held(gate) => reply.held_midway(gate),
             Self::Cut(gate) => reply.held_midway(gate).cut_midway(),
             Self::Early(gate) => reply.held_midway(gate).ending_early(),
-            Self::Counting(prompt, completion) => reply.usage(*prompt, *completion),
             Self::Uncounted => reply.without_usage(),
         }
     }
@@ -109,12 +107,21 @@ impl Cast {
 
     /// Starts a server with these settings, and those of its first upstream, put over the usual ones.
     pub async fn with_first(settings: &str, first: &str) -> Self {
+        Self::start(settings, first, "").await
+    }
+
+    /// Starts a server with these settings, and those of each of its upstreams, put over the usual ones.
+    pub async fn with_each(settings: &str, each: &str) -> Self {
+        Self::start(settings, each, each).await
+    }
+
+    async fn start(settings: &str, first: &str, others: &str) -> Self {
         let classic = Upstream::azure(Door::AzureDeployment("owl")).await;
         let newer = Upstream::azure(Door::AzureV1).await;
         let claude = anthropic::Upstream::start().await;
         let google = gemini::Upstream::start().await;
         let provider = |name: &str, kind: &str, base_url: &str| {
-            let key = "api_key_env = \"FAKE_KEY\"";
+            let key = format!("api_key_env = \"FAKE_KEY\"\n{others}");
             format!("[[providers]]\nname = \"{name}\"\nkind = \"{kind}\"\nbase_url = \"{base_url}\"\n{key}\n")
         };
         let classic_url =

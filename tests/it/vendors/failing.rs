@@ -1,4 +1,4 @@
-//! Failures of every vendor, as the client of every dialect hears them: a row for each class.
+//! Failures of every vendor, as clients hear them in their dialects: a row for each class.
 
 use serde_json::{Value, json};
 
@@ -95,9 +95,29 @@ fn check(client: Client, vendor: Vendor, edge: Edge, response: &Response) {
     }
 }
 
+/// Returns one client after the other.
+fn in_turn() -> impl Iterator<Item = Client> {
+    CLIENTS.into_iter().cycle()
+}
+
+#[tokio::test]
+async fn every_dialect_has_a_shape_for_every_class() {
+    for client in CLIENTS {
+        for (reply, edge) in [
+            (openai(400, Some("invalid_value")), Callers(400, "invalid_value")),
+            (openai(429, None).header("retry-after", "7"), Nobody(Some("7"))),
+            (openai(401, None), Nobody(None)),
+            (openai(500, None), Broken),
+            (openai(404, Some("model_not_found")), NoModel),
+        ] {
+            failed(client, Vendor::OpenAi, edge, |cast| cast.app.upstream.always(reply.clone())).await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn openais_failures() {
-    for (reply, edge) in [
+    for ((reply, edge), client) in [
         (openai(400, Some("invalid_value")), Callers(400, "invalid_value")),
         (openai(400, Some("unsupported_parameter")), Callers(400, "unsupported_parameter")),
         (openai(400, Some("context_length_exceeded")), Callers(400, "context_length_exceeded")),
@@ -120,10 +140,11 @@ async fn openais_failures() {
         (openai(503, Some("server_is_overloaded")).header("retry-after", "8"), Nobody(Some("8"))),
         (openai(504, None), Broken),
         (Reply::failing(520, "<html>Web server is returning an unknown error</html>".to_owned()), Broken),
-    ] {
-        for client in CLIENTS {
-            failed(client, Vendor::OpenAi, edge, |cast| cast.app.upstream.always(reply.clone())).await;
-        }
+    ]
+    .into_iter()
+    .zip(in_turn())
+    {
+        failed(client, Vendor::OpenAi, edge, |cast| cast.app.upstream.always(reply.clone())).await;
     }
 }
 
@@ -131,18 +152,19 @@ async fn openais_failures() {
 async fn azures_failures() {
     let deployment = json!({"error": {"code": "DeploymentNotFound", "message": WORDS}}).to_string();
     let denied = json!({"error": {"code": "401", "message": WORDS}}).to_string();
-    for (reply, edge) in [
+    for ((reply, edge), client) in [
         (Reply::filtered_prompt(), Callers(400, "content_filter")),
         (Reply::failing(404, deployment), NoModel),
         (Reply::failing(401, denied), Nobody(None)),
         (openai(403, None), Nobody(None)),
         (openai(429, Some("429")).header("retry-after", "9"), Nobody(Some("9"))),
         (openai(500, None), Broken),
-    ] {
-        for client in CLIENTS {
-            failed(client, Vendor::AzureClassic, edge, |cast| cast.classic.always(reply.clone())).await;
-            failed(client, Vendor::AzureV1, edge, |cast| cast.newer.always(reply.clone())).await;
-        }
+    ]
+    .into_iter()
+    .zip(in_turn())
+    {
+        failed(client, Vendor::AzureClassic, edge, |cast| cast.classic.always(reply.clone())).await;
+        failed(client, Vendor::AzureV1, edge, |cast| cast.newer.always(reply.clone())).await;
     }
 }
 
@@ -150,7 +172,7 @@ async fn azures_failures() {
 async fn anthropics_failures() {
     let invalid = |message: &str| anthropic::Reply::error(400, "invalid_request_error", message);
     let spent = "You have reached your specified API usage limits, org-1.";
-    for (reply, edge) in [
+    for ((reply, edge), client) in [
         (claude(400, "invalid_request_error"), Callers(400, "")),
         (invalid("prompt is too long: 200001 tokens > 200000"), Callers(400, "context_length_exceeded")),
         (invalid(spent), Nobody(None)),
@@ -167,10 +189,11 @@ async fn anthropics_failures() {
         (claude(504, "timeout_error"), Broken),
         (anthropic::Reply::overloaded(), Nobody(None)),
         (anthropic::Reply::overloaded().header("retry-after", "30"), Nobody(Some("30"))),
-    ] {
-        for client in CLIENTS {
-            failed(client, Vendor::Anthropic, edge, |cast| cast.claude.always(reply.clone())).await;
-        }
+    ]
+    .into_iter()
+    .zip(in_turn())
+    {
+        failed(client, Vendor::Anthropic, edge, |cast| cast.claude.always(reply.clone())).await;
     }
 }
 
@@ -181,7 +204,7 @@ async fn geminis_failures() {
     let quota = |id: &str| json!({"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [{"quotaId": id}]});
     let key = json!([{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"}]);
     let per_day = json!([quota("GenerateRequestsPerDayPerProjectPerModel"), wait("22s")]);
-    for (reply, edge) in [
+    for ((reply, edge), client) in [
         (google(400, "INVALID_ARGUMENT"), Callers(400, "400")),
         (gemini::Reply::error_in_list(400, "INVALID_ARGUMENT", WORDS), Callers(400, "400")),
         (detailed(400, "INVALID_ARGUMENT", key), Nobody(None)),
@@ -197,10 +220,11 @@ async fn geminis_failures() {
         (google(503, "UNAVAILABLE"), Nobody(None)),
         (google(504, "DEADLINE_EXCEEDED"), Broken),
         (gemini::Reply::parts(Vec::new(), Some("MALFORMED_FUNCTION_CALL")), Broken),
-    ] {
-        for client in CLIENTS {
-            failed(client, Vendor::Gemini, edge, |cast| cast.google.always(reply.clone())).await;
-        }
+    ]
+    .into_iter()
+    .zip(in_turn())
+    {
+        failed(client, Vendor::Gemini, edge, |cast| cast.google.always(reply.clone())).await;
     }
 }
 

@@ -36,9 +36,9 @@ async fn not_kept(cast: &Cast, client: Client, vendor: Vendor) {
 
 #[tokio::test]
 async fn the_first_piece_reaches_every_client_while_its_vendor_still_works() {
+    let cast = Cast::uncached().await;
     for vendor in VENDORS {
         for client in CLIENTS {
-            let cast = Cast::exact().await;
             let gate = Gate::shut();
             cast.says(vendor, Said::Text(ANSWER), &Manner::Held(gate.clone()));
             let whole = until_half(&cast, client, vendor, &gate).await;
@@ -173,17 +173,54 @@ async fn silence_after_the_finish_reason_is_borne_for_two_seconds() {
     assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
 }
 
+/// What each vendor says while it has nothing to say.
+const COMMENT: &str = ": OPENROUTER PROCESSING\n\n";
+const PING: &str = "event: ping\ndata: {\"type\": \"ping\"}\n\n";
+
 #[tokio::test]
 async fn comments_and_pings_are_no_first_token() {
-    let chain = "[[routes]]\nmodel = \"both\"\nchain = [\"fake/parrot\", \"claude/claude-haiku-4-5\"]";
-    let settings = format!("cache.mode = \"off\"\n{chain}");
     for client in CLIENTS {
-        let cast = Cast::with_first(&settings, "timeouts.first_token_ms = 200").await;
-        cast.claude.always(anthropic::Reply::text(ANSWER));
-        cast.app.upstream.always(Reply::text("late").murmuring(": OPENROUTER PROCESSING\n\n"));
-        let response = cast.streamed(client, client.ask("both", PROMPT)).await;
-        assert_eq!(client.streamed(&response).text, ANSWER, "{client:?}");
-        let attempts = "fake/parrot;timeout, claude/claude-haiku-4-5;200";
-        assert_eq!(response.header("x-upstream-attempts"), attempts, "{client:?}");
+        for (first, second) in [(Vendor::OpenAi, Vendor::Anthropic), (Vendor::Anthropic, Vendor::OpenAi)] {
+            let chain = [first, second].map(Vendor::model);
+            let settings = format!("cache.mode = \"off\"\n[[routes]]\nmodel = \"both\"\nchain = {chain:?}");
+            let cast = Cast::with_each(&settings, "timeouts.first_token_ms = 300").await;
+            if first == Vendor::OpenAi {
+                cast.app.upstream.always(Reply::text("late").murmuring(COMMENT));
+            } else {
+                cast.claude.always(anthropic::Reply::text("late").murmuring(PING));
+            }
+            cast.says(second, Said::Text(ANSWER), &Manner::Plainly);
+            let response = cast.streamed(client, client.ask("both", PROMPT)).await;
+            assert_eq!(client.streamed(&response).text, ANSWER, "{client:?} {first:?}");
+            let attempts = format!("{};timeout, {};200", chain[0], chain[1]);
+            assert_eq!(response.header("x-upstream-attempts"), attempts, "{client:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn comments_and_pings_are_no_words_between_words() {
+    let message = json!({"id": "m", "type": "message", "role": "assistant", "model": "c", "content": [],
+                         "usage": {"input_tokens": 1, "output_tokens": 1}});
+    let block = json!({"type": "text", "text": ""});
+    let begun: String = [
+        ("message_start", json!({"type": "message_start", "message": message})),
+        ("content_block_start", json!({"type": "content_block_start", "index": 0, "content_block": block})),
+        (
+            "content_block_delta",
+            json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": HALF}}),
+        ),
+    ]
+    .map(|(name, data)| format!("event: {name}\ndata: {data}\n\n"))
+    .concat();
+    for client in CLIENTS {
+        for vendor in [Vendor::OpenAi, Vendor::Anthropic] {
+            let cast = Cast::with_each("cache.mode = \"exact\"", "timeouts.idle_ms = 300").await;
+            cast.app.upstream.always(Reply::text("x").opening_with(chunk(HALF, None)).murmuring(COMMENT));
+            cast.claude.always(anthropic::Reply::text("x").opening_with(begun.clone()).murmuring(PING));
+            let broken = cast.streamed(client, client.ask(vendor.model(), PROMPT)).await;
+            assert_eq!(client.broken(&broken).0, HALF, "{client:?} {vendor:?}");
+            not_kept(&cast, client, vendor).await;
+        }
     }
 }
