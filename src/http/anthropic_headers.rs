@@ -18,7 +18,7 @@ const OLDEST_VERSION: &str = "2023-06-01";
 const BETAS_MAX: usize = 64;
 const BETA_BYTES_MAX: usize = 128;
 
-/// Returns the beta features that a request switches on, sorted, each once.
+/// Returns the beta features that a request switches on, sorted, each once, without those that end here.
 ///
 /// # Errors
 /// 400 for a version of the API that is too old or none, or a name that is none.
@@ -36,6 +36,8 @@ pub(super) fn betas(headers: &HeaderMap) -> Result<Vec<String>, HttpError> {
     if betas.iter().any(|name| name.len() > BETA_BYTES_MAX || !name.bytes().all(is_plain)) {
         return Err(refused("expected names of features, separated by commas"));
     }
+    // Threads are not kept, so that nobody else need hear of them.
+    betas.retain(|name| !name.starts_with(anthropic::THREADS_BETA));
     betas.sort_unstable();
     betas.dedup();
     if betas.len() > BETAS_MAX {
@@ -91,7 +93,7 @@ mod tests {
     fn features_are_the_same_in_any_order() {
         let one = read(&[
             ("anthropic-beta", "b, a"),
-            ("anthropic-beta", "a,c"),
+            ("anthropic-beta", "a,c,message-threads-2026-08-12"),
             ("anthropic-version", "2023-06-01"),
         ]);
         assert_eq!(one, Ok(["a", "b", "c"].map(str::to_owned).to_vec()));

@@ -236,7 +236,10 @@ fn whole_seconds(wait: Duration) -> u64 {
 
 impl From<WireError> for HttpError {
     fn from(error: WireError) -> Self {
-        let refused = Self::bad_request(error.to_string());
+        let refused = match &error {
+            WireError::Json(_) | WireError::Field { .. } => Self::bad_request(error.to_string()),
+            WireError::NotKept { code, .. } => Self::not_found(error.to_string()).code(*code),
+        };
         match error.param() {
             Some(param) => refused.param(param),
             None => refused,

@@ -5,3 +5,4 @@ pub use super::anthropic_request::{encode_request, parse_count, parse_request};
 pub use super::anthropic_response::{decode_response, encode_error, encode_response};
 pub use super::anthropic_stream_in::EventDecoder;
 pub use super::anthropic_stream_out::EventEncoder;
+pub use super::anthropic_thread::THREADS_BETA;

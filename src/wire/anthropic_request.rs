@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::anthropic_conversation::OutConversation;
 use super::anthropic_message::{Turns, read_messages, read_system};
+use super::anthropic_thread::read_thread;
 use super::anthropic_tool::{OutTools, read_tool_choice, read_tools, tool_choice_json};
 use super::fields::Path;
 use super::foreign::refuse_foreign;
@@ -85,6 +86,7 @@ pub fn parse_count(body: &[u8]) -> Result<Asked, WireError> {
                 request.end_user = fields.get("user_id").and_then(Value::as_str).map(str::to_owned);
                 request.carried.insert(field, Value::Object(fields));
             }
+            "thread" => read_thread(value, &at)?,
             "service_tier" | CACHE_MARK => drop(request.carried.insert(field, value)),
             _ => drop(request.unknown.insert(field, value)),
         }
@@ -375,6 +377,7 @@ mod tests {
             r#""output_config": {"format": null}"#,
             r#""stream": true"#,
             r#""cache": {"ttl": 1}"#,
+            r#""thread": {"type": "create"}"#,
         ] {
             assert_eq!(asked(fields).unwrap().request, plain, "{fields}");
         }
@@ -416,6 +419,8 @@ mod tests {
             ("\"output_config\": {\"format\": \"json\"}", "`output_config.format` must be an object"),
             ("\"metadata\": \"u\"", "`metadata` must be an object"),
             ("\"stream\": 1", "`stream` must be a boolean"),
+            ("\"thread\": \"create\"", "`thread` must be an object"),
+            ("\"thread\": {\"type\": \"fork\"}", "`thread.type` must be one of"),
             ("\"cache\": {\"no_cache\": true}", "`cache.no_cache` is not known"),
         ] {
             let error = asked(fields).unwrap_err().to_string();

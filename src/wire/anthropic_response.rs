@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::ErrorShape;
 use super::anthropic_message::{OutBlock, input_of, plain_call, signature_of, text_part};
+use super::anthropic_thread::THREAD_NOT_FOUND;
 use super::anthropic_usage::{OutUsage, read_usage};
 use super::failure::{AnswerError, parse};
 use super::openai_response::WRITES;
@@ -262,9 +263,18 @@ pub(super) fn write_error(error: &ErrorShape<'_>, request_id: Option<&str>, out:
     struct Fields<'a> {
         r#type: &'static str,
         message: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        details: Option<Details<'a>>,
     }
-    let ErrorShape { status, message, kind: _, param: _, code: _ } = *error;
-    let body = Body { r#type: "error", error: Fields { r#type: error_type(status), message }, request_id };
+    #[derive(Serialize)]
+    struct Details<'a> {
+        error_code: &'a str,
+    }
+    let ErrorShape { status, message, kind: _, param: _, code } = *error;
+    // Codes of our own are none that Anthropic's SDKs know.
+    let details = code.filter(|code| *code == THREAD_NOT_FOUND).map(|error_code| Details { error_code });
+    let error = Fields { r#type: error_type(status), message, details };
+    let body = Body { r#type: "error", error, request_id };
     serde_json::to_writer(out, &body).expect(WRITES);
 }
 

@@ -12,6 +12,7 @@ mod anthropic_request;
 mod anthropic_response;
 mod anthropic_stream_in;
 mod anthropic_stream_out;
+mod anthropic_thread;
 mod anthropic_tool;
 mod anthropic_usage;
 pub mod controls;
@@ -89,6 +90,14 @@ pub enum WireError {
         field: String,
         reason: String,
     },
+    /// A field refers to something that is not there.
+    #[error("`{field}` {reason}")]
+    NotKept {
+        field: String,
+        reason: &'static str,
+        /// What the dialect calls it.
+        code: &'static str,
+    },
 }
 
 impl WireError {
@@ -96,7 +105,7 @@ impl WireError {
     pub fn param(&self) -> Option<&str> {
         match self {
             Self::Json(_) => None,
-            Self::Field { field, .. } => Some(field),
+            Self::Field { field, .. } | Self::NotKept { field, .. } => Some(field),
         }
     }
 }

@@ -31,6 +31,7 @@ mod store;
 mod storing;
 mod streams;
 mod support;
+mod threads;
 mod tiers_down;
 mod transport;
 mod upstream_errors;

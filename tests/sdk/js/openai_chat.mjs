@@ -214,6 +214,26 @@ expect("chat tool result", () => {
   ], { tools });
 }, says("It is 21 degrees in Paris."));
 
+scenario("chat tool runner stored", async () => {
+  const seen = [];
+  const watched = new OpenAI({
+    baseURL: `${BASE}/v1`,
+    apiKey: KEY,
+    fetch: async (...request) => {
+      const response = await fetch(...request);
+      seen.push(response.headers.get("x-cache-source"));
+      return response;
+    },
+  });
+  const run = (text) => (JSON.parse(text).city === "Paris" ? "21 degrees" : "unknown");
+  const tool = { type: "function", function: { ...WEATHER.function, function: run } };
+  const messages = user("Run and look up the weather.");
+  const runner = watched.chat.completions.runTools({ model: "drill-tools", messages, tools: [tool] });
+  const text = await runner.finalContent();
+  same(text, "It is 21 degrees in Paris.", "the text");
+  return { source: seen.join(" "), body: text };
+}, { sources: ["upstream upstream", "exact exact"], calls: [0, 2] });
+
 expect("chat reasoning", () => whole(user("Do think about it."), { reasoning_effort: "low" }), (it) => {
   says("It is 42.")(it);
   // A field that the package does not know and shows all the same.
