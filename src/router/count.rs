@@ -45,7 +45,6 @@ impl Router {
                     let attempts = vec![attempt];
                     let kinds = vec![error.kind];
                     return Err(ChainFailure {
-                        kinds: vec![error.kind],
                         error,
                         attempts,
                         kinds,
