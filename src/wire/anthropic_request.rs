@@ -9,7 +9,7 @@ use super::anthropic_message::{Turns, read_messages, read_system};
 use super::anthropic_tool::{OutTools, read_tool_choice, read_tools, tool_choice_json};
 use super::fields::Path;
 use super::foreign::refuse_foreign;
-use super::openai_message::CACHE_MARK;
+use super::openai_marks::CACHE_MARK;
 use super::openai_request::MARKS_MAX;
 use super::openai_response::WRITES;
 use super::{Asked, BodyControls, Delivery, Inexpressible, WireError, json as strict};
