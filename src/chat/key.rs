@@ -1,7 +1,7 @@
 //! The key of a request: which requests are the same, and which may at most be similar.
 //!
 //! Every field is fed to blake3 behind its length, so that no two different requests feed the same bytes (the fields
-//! are prefix-free). JSON that we keep whole is fed in its canonical form (RFC 8785). The request is taken apart
+//! are prefix-free). JSON that we keep whole is fed in its canonical form ([`canonical_json`]). The request is taken apart
 //! without `..`: a new field does not compile until someone decides whether it belongs to the key.
 
 use std::borrow::Cow;
@@ -9,9 +9,10 @@ use std::sync::LazyLock;
 
 use blake3::Hasher;
 use regex::Regex;
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
+use super::canonical_json::canonical_json;
 use super::{
     ChatRequest, EndUser, Fingerprint, Image, ImageSource, JsonSchema, Message, ModelAlias, Namespace,
     OutputFormat, Owner, Part, Partition, Reasoning, Role, Sampling, SemanticKey, TenantId, Tool, ToolCall,
@@ -390,17 +391,9 @@ impl Feed {
         }
     }
 
-    /// Feeds JSON in its canonical form (RFC 8785): key order and number spelling do not matter. That form knows no
-    /// numbers but doubles, in which large integers collide, so these are fed as text.
+    /// Feeds JSON in a form in which key order and number spelling do not matter.
     fn json(&mut self, value: &Value) {
-        let value = if has_large_integer(value) {
-            Cow::Owned(with_large_integers_as_text(value))
-        } else {
-            Cow::Borrowed(value)
-        };
-        let canonical = serde_json_canonicalizer::to_vec(&value)
-            .expect("a parsed JSON value has finite numbers and text keys, so it has a canonical form");
-        self.bytes(&canonical);
+        self.bytes(&canonical_json(value));
     }
 
     fn object(&mut self, fields: &Map<String, Value>) {
@@ -415,39 +408,6 @@ impl Feed {
 
     fn finish(self) -> [u8; 32] {
         *self.0.finalize().as_bytes()
-    }
-}
-
-/// The largest integer up to which doubles have every integer: 2^53.
-const EXACT_MAX: u64 = 1 << 53;
-
-fn is_large_integer(number: &Number) -> bool {
-    let magnitude = number.as_u64().or_else(|| number.as_i64().map(i64::unsigned_abs));
-    magnitude.is_some_and(|magnitude| magnitude > EXACT_MAX)
-}
-
-fn has_large_integer(value: &Value) -> bool {
-    match value {
-        Value::Number(number) => is_large_integer(number),
-        Value::Array(items) => items.iter().any(has_large_integer),
-        Value::Object(fields) => fields.values().any(has_large_integer),
-        Value::Null | Value::Bool(_) | Value::String(_) => false,
-    }
-}
-
-/// Puts the digits of large integers in their place, behind a character that no text of a request has: bodies with it
-/// are refused when they are parsed.
-fn with_large_integers_as_text(value: &Value) -> Value {
-    match value {
-        Value::Number(number) if is_large_integer(number) => Value::from(format!("\0{number}")),
-        Value::Array(items) => items.iter().map(with_large_integers_as_text).collect(),
-        Value::Object(fields) => {
-            let fields = fields.iter();
-            Value::Object(
-                fields.map(|(field, value)| (field.clone(), with_large_integers_as_text(value))).collect(),
-            )
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
     }
 }
 

@@ -3,6 +3,7 @@
 //! The domain: no I/O, no clock. Everything below the edge speaks these types.
 
 mod answer;
+mod canonical_json;
 mod delta;
 mod directives;
 mod entry;

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::Inexpressible;
 use super::anthropic_message::{OutBlock, OutContent, input_of};
-use super::openai_message::CACHE_MARK;
+use super::openai_marks::CACHE_MARK;
 use crate::chat::{ChatRequest, Dialect, MarkedPlace, Message, Part, Reasoning, Role, ToolCall};
 
 /// A turn on its way to an upstream.

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::fields::Path;
-use super::openai_message::CACHE_MARK;
+use super::openai_marks::CACHE_MARK;
 use super::{MESSAGES_MAX, WireError};
 use crate::chat::{CacheMark, Image, ImageSource, MarkedPlace, Message, Part, Reasoning, Role, ToolCall};
 

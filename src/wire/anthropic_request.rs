@@ -10,7 +10,7 @@ use super::anthropic_thread::read_thread;
 use super::anthropic_tool::{OutTools, read_tool_choice, read_tools, tool_choice_json};
 use super::fields::Path;
 use super::foreign::refuse_foreign;
-use super::openai_message::CACHE_MARK;
+use super::openai_marks::CACHE_MARK;
 use super::openai_request::MARKS_MAX;
 use super::openai_response::WRITES;
 use super::{Asked, BodyControls, Delivery, Inexpressible, WireError, json as strict};

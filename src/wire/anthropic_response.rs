@@ -484,7 +484,7 @@ pub(super) mod tests {
             unknown: unknown.clone(),
             ..Choice::default()
         };
-        let mut answer = ChatResponse {
+        let answer = ChatResponse {
             id: "chatcmpl-1".into(),
             model: "m".into(),
             choices: vec![choice, Choice::default()],
@@ -514,6 +514,14 @@ pub(super) mod tests {
                 "usage": {"input_tokens": 2, "cache_read_input_tokens": 3, "output_tokens": 0},
             })
         );
+    }
+
+    #[test]
+    fn the_end_of_another_vendors_answer_is_told_in_anthropics_words() {
+        let call = ToolCall { id: "c".into(), name: "f".into(), ..ToolCall::default() };
+        let choice = Choice { content: vec![Part::ToolCall(call)], ..Choice::default() };
+        let mut answer =
+            ChatResponse { choices: vec![choice], dialect: Dialect::OpenAi, ..ChatResponse::default() };
         for (finish, word) in [
             (Some(FinishReason::Length), json!("max_tokens")),
             (Some(FinishReason::ToolCalls), json!("tool_use")),

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::WireError;
 use super::anthropic_message::has_only;
 use super::fields::Path;
-use super::openai_message::CACHE_MARK;
+use super::openai_marks::CACHE_MARK;
 use crate::chat::{CacheMark, ChatRequest, MarkedPlace, Tool, ToolChoice};
 
 /// Whether a call's arguments are sent before they are known to be JSON: how an answer comes, never what it is.

@@ -8,13 +8,15 @@ use serde_json::{Map, Value, json};
 
 use super::fields::Path;
 use super::foreign::refuse_foreign;
+use super::openai_marks::{CACHE_MARK, Marks};
 use super::openai_message::{
-    CACHE_MARK, Marks, OutMessage, OutTools, read_messages, read_tool_choice, read_tools, tool_choice_json,
+    OutMessage, OutTools, read_messages, read_tool_choice, read_tools, tool_choice_json,
 };
 use super::openai_response::WRITES;
 use super::{Asked, BodyControls, Delivery, Inexpressible, WireError, json};
 use crate::chat::{
-    ChatRequest, Dialect, JsonSchema, LimitSpelling, OutputFormat, OutputLimit, Part, Role, Sampling,
+    CacheMark, ChatRequest, Dialect, JsonSchema, LimitSpelling, OutputFormat, OutputLimit, Part, Role,
+    Sampling,
 };
 
 /// The most answers that may be asked for at once, which is OpenAI's own limit.
@@ -97,16 +99,20 @@ pub fn parse_request(body: &[u8]) -> Result<Asked, WireError> {
     if request.messages.is_empty() {
         return Err(Path::Body.field("messages").error("is missing"));
     }
-    if marks.len() > MARKS_MAX {
-        return Err(Path::Body
-            .field("messages")
-            .error(format!("has more than {MARKS_MAX} `{CACHE_MARK}` marks")));
-    }
-    request.cache_marks = marks;
+    request.cache_marks = within_limit(marks)?;
     request.sampling.logprobs = logprobs.read()?;
     let metadata = request.carried.get("metadata").and_then(Value::as_object);
     request.end_user = end_user(&request.carried, metadata);
     Ok(Asked { request, delivery, cache, task: None })
+}
+
+/// Returns the marks, where there are not too many.
+fn within_limit(marks: Vec<CacheMark>) -> Result<Vec<CacheMark>, WireError> {
+    if marks.len() > MARKS_MAX {
+        let reason = format!("has more than {MARKS_MAX} `{CACHE_MARK}` marks");
+        return Err(Path::Body.field("messages").error(reason));
+    }
+    Ok(marks)
 }
 
 /// The two fields that say one thing.

@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 
 use super::ErrorShape;
 use super::failure::{AnswerError, parse};
-use super::openai_message::{OutCalls, REASONING, REASONING_RENAMED, TOOL_CALLS, function_calls};
+use super::openai_call::{OutCalls, TOOL_CALLS, function_calls};
+use super::openai_message::{REASONING, REASONING_RENAMED};
 use super::openai_usage::{OutUsage, read_usage};
 use crate::chat::{ChatResponse, Choice, Dialect, FinishReason, Part, Reasoning, Usage};
 

@@ -4,10 +4,10 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::failure::{AnswerError, parse};
-use super::openai_message::{
-    EXTRA, REASONING, REASONING_RENAMED, TOOL_CALLS, extra_content, google_signature,
-};
+use super::openai_call::{TOOL_CALLS, extra_content};
+use super::openai_message::{REASONING, REASONING_RENAMED};
 use super::openai_response::{Head, WRITES, index_of, read_finish, write_error};
+use super::openai_stream_calls::Calls;
 use super::openai_usage::OutUsage;
 use super::{ErrorShape, sse};
 use crate::chat::{Delta, Dialect, FinishReason, Usage};
@@ -21,19 +21,7 @@ pub struct ChunkDecoder {
     finished: Vec<u32>,
     /// Fields of the answer that we do not know, as they were told last.
     unknown: Map<String, Value>,
-    calls: Vec<Call>,
-}
-
-/// A call under way.
-#[derive(Debug)]
-struct Call {
-    choice: u32,
-    /// The vendor's number for it, where it has one.
-    number: Option<u32>,
-    id: String,
-    name: String,
-    /// Our number for it: its place among the choice's calls.
-    index: u32,
+    calls: Calls,
 }
 
 impl ChunkDecoder {
@@ -140,94 +128,12 @@ impl ChunkDecoder {
                 ("content", _) => return Err(AnswerError::malformed("the content is not a text")),
                 ("refusal", Value::String(text)) => deltas.push(Delta::Refusal { choice, text }),
                 (TOOL_CALLS, Value::Array(parts)) => {
-                    deltas.extend(parts.into_iter().map(|part| self.read_call(choice, part)));
+                    deltas.extend(parts.into_iter().map(|part| self.calls.read(choice, part)));
                 }
                 (_, value) => deltas.push(Delta::Unknown { choice, field, value }),
             }
         }
         Ok(())
-    }
-
-    /// Reads a part of a call. What vendors add to a function's call is left out. A part of any other kind of call goes
-    /// on as a field that we do not know, under our number.
-    fn read_call(&mut self, choice: u32, value: Value) -> Delta {
-        let unknown = |value| Delta::Unknown { choice, field: TOOL_CALLS.to_owned(), value: [value].into() };
-        let Value::Object(mut fields) = value else { return unknown(value) };
-        let Some(CallPart { number, mut id, mut name, arguments, signature }) = CallPart::read(&fields)
-        else {
-            let id = fields.get("id").and_then(Value::as_str).unwrap_or("");
-            let index = self.call(choice, index_of(&fields), id, "").index;
-            fields.insert("index".to_owned(), index.into());
-            return unknown(Value::Object(fields));
-        };
-        let given = |text: &Option<String>| text.clone().unwrap_or_default();
-        let call = self.call(choice, number, &given(&id), &given(&name));
-        // Some servers say both again with every part.
-        let is_said = |text: &mut Option<String>, said: &mut String| match text {
-            Some(again) if !said.is_empty() && again == said => *text = None,
-            Some(more) => said.push_str(more),
-            None => {}
-        };
-        is_said(&mut id, &mut call.id);
-        is_said(&mut name, &mut call.name);
-        Delta::ToolCall { choice, index: call.index, id, name, arguments, signature }
-    }
-
-    /// Returns the call that a part belongs to, making it when it is new.
-    ///
-    /// Vendors number their calls from zero or from one, all alike, or not at all, so numbers alone do not tell calls
-    /// apart: a part with another id than the one known under its number begins a new call, and so does one that has no
-    /// number and names a function.
-    fn call(&mut self, choice: u32, number: Option<u32>, id: &str, name: &str) -> &mut Call {
-        let is_of = |call: &Call| call.choice == choice && call.number == number;
-        let by_id = self.calls.iter().rposition(|call| is_of(call) && !id.is_empty() && call.id == id);
-        // A number that was used again means the latest call under it.
-        let latest = self.calls.iter().rposition(is_of).filter(|at| match number {
-            Some(_) => id.is_empty() || self.calls[*at].id.is_empty(),
-            None => id.is_empty() && name.is_empty(),
-        });
-        let at = by_id.or(latest);
-        let at = at.unwrap_or_else(|| {
-            let index =
-                self.calls.iter().filter(|call| call.choice == choice).map(|call| call.index + 1).max();
-            let index = index.unwrap_or(0);
-            self.calls.push(Call { choice, number, id: String::new(), name: String::new(), index });
-            self.calls.len() - 1
-        });
-        &mut self.calls[at]
-    }
-}
-
-/// A part of a call, as the vendor sent it.
-#[derive(Default)]
-struct CallPart {
-    number: Option<u32>,
-    id: Option<String>,
-    name: Option<String>,
-    arguments: String,
-    signature: Option<String>,
-}
-
-impl CallPart {
-    /// Reads a part of a function's call; `None` where it belongs to another kind of call.
-    fn read(fields: &Map<String, Value>) -> Option<Self> {
-        let mut part = Self { number: index_of(fields), ..Self::default() };
-        for (field, value) in fields {
-            match (field.as_str(), value) {
-                ("id", Value::String(text)) => part.id = Some(text.clone()),
-                ("type", Value::String(kind)) if kind != "function" && !kind.is_empty() => return None,
-                // The first part of another kind says so; those that follow have its field instead of a type.
-                ("custom", Value::Object(_)) => return None,
-                ("function", Value::Object(function)) => {
-                    let text = |field: &str| function.get(field)?.as_str().map(str::to_owned);
-                    part.name = text("name");
-                    part.arguments = text("arguments").unwrap_or_default();
-                }
-                (EXTRA, extra) => part.signature = google_signature(extra).map(str::to_owned),
-                _ => {}
-            }
-        }
-        Some(part)
     }
 }
 
@@ -670,6 +576,14 @@ mod tests {
         let thought = crate::chat::Reasoning { text: "hm".into(), signature: None };
         assert_eq!(choice.content, [crate::chat::Part::Reasoning(thought)]);
         assert_eq!(choice.unknown["reasoning"], "hm");
+    }
+
+    #[test]
+    fn calls_of_other_kinds_are_told_apart_by_their_ids_too() {
+        let custom = |id: &str| json!([{"index": 0, "id": id, "type": "custom", "custom": {"name": "c", "input": id}}]);
+        let answer = assembled(&[custom("a"), custom("b")]);
+        let calls = answer.choices[0].unknown["tool_calls"].as_array().unwrap();
+        assert_eq!(calls.iter().map(|call| &call["custom"]["input"]).collect::<Vec<_>>(), ["a", "b"]);
     }
 
     #[test]

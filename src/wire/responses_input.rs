@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::fields::Path;
-use super::openai_message::CACHE_BREAKPOINT;
+use super::openai_marks::CACHE_BREAKPOINT;
 use super::responses_fields::{given, refuse_others, take, take_text};
 use super::{MESSAGES_MAX, WireError, data_url};
 use crate::chat::{Image, Message, Part, Reasoning, Role, ToolCall};

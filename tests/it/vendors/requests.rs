@@ -20,6 +20,7 @@ fn parameters() -> Value {
 
 /// Returns one conversation, with everything that a client can say in it: instructions, a picture, a call and its result,
 /// tools and a choice among them, a schema, sampling and a limit.
+#[expect(clippy::too_many_lines, reason = "one conversation with everything in it, once for each dialect")]
 fn conversation(client: Client, model: &str) -> Value {
     match client {
         Client::OpenAi => json!({
