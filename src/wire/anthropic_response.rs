@@ -141,14 +141,22 @@ pub(super) struct OutFinish<'a> {
     stop_sequence: Option<&'a str>,
 }
 
+/// What an answer has besides words, which other dialects do not count as a reason to end: they say `stop`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Besides {
+    /// Calls of tools. Some servers say `stop` all the same, and a caller of this dialect would run none of them.
+    pub(super) calls: bool,
+    /// Words of refusal, which OpenAI has a field for.
+    pub(super) refusal: bool,
+}
+
 impl<'a> OutFinish<'a> {
     /// `is_own` says whether the answer came in this dialect: a word that we do not know is another one's otherwise.
-    /// `calls` says whether it calls tools: some servers then say `stop` all the same, and a caller of this dialect
-    /// would run none of them.
-    pub(super) fn of(finish: Option<&'a FinishReason>, is_own: bool, calls: bool) -> Self {
+    pub(super) fn of(finish: Option<&'a FinishReason>, is_own: bool, besides: Besides) -> Self {
         let finish = finish.map(|finish| if is_own { finish } else { finish.abroad() });
         let stop_reason = finish.map(|finish| match finish {
-            FinishReason::Stop if calls && !is_own => "tool_use",
+            FinishReason::Stop if besides.refusal && !is_own => "refusal",
+            FinishReason::Stop if besides.calls && !is_own => "tool_use",
             FinishReason::Stop => "end_turn",
             FinishReason::StopText(_) => "stop_sequence",
             FinishReason::Length => "max_tokens",
@@ -174,12 +182,15 @@ pub fn encode_response(answer: &ChatResponse) -> Vec<u8> {
     let texts = blocks.clone().filter_map(Part::text);
     let mut out = Vec::with_capacity(512 + texts.map(str::len).sum::<usize>() * 17 / 16);
     let none = Map::new();
-    let calls = choice.is_some_and(|choice| choice.tool_calls().next().is_some());
+    let besides = Besides {
+        calls: choice.is_some_and(|choice| choice.tool_calls().next().is_some()),
+        refusal: choice.and_then(Choice::refusal).is_some_and(|words| !words.is_empty()),
+    };
     let message = OutMessage {
         id,
         model,
         content: blocks.filter_map(|part| out_block(part, is_own)).collect(),
-        finish: OutFinish::of(choice.and_then(|choice| choice.finish.as_ref()), is_own, calls),
+        finish: OutFinish::of(choice.and_then(|choice| choice.finish.as_ref()), is_own, besides),
         usage: OutUsage { usage: usage.as_ref(), with_unknown: is_own, is_start: false },
         unknown: if is_own { [unknown, choice.map_or(&none, |choice| &choice.unknown)] } else { [&none; 2] },
     };
@@ -522,6 +533,14 @@ pub(super) mod tests {
         let choice = Choice { content: vec![Part::ToolCall(call)], ..Choice::default() };
         let mut answer =
             ChatResponse { choices: vec![choice], dialect: Dialect::OpenAi, ..ChatResponse::default() };
+        let refused = Choice {
+            content: vec![Part::Refusal("No.".into())],
+            finish: Some(FinishReason::Stop),
+            ..Choice::default()
+        };
+        let refused = ChatResponse { choices: vec![refused], ..answer.clone() };
+        let shown: Value = serde_json::from_slice(&encode_response(&refused)).unwrap();
+        assert_eq!((&shown["stop_reason"], &shown["content"][0]["text"]), (&json!("refusal"), &json!("No.")));
         for (finish, word) in [
             (Some(FinishReason::Length), json!("max_tokens")),
             (Some(FinishReason::ToolCalls), json!("tool_use")),

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::anthropic_message::{OutBlock, input_of};
-use super::anthropic_response::{OutFinish, OutMessage, write_error};
+use super::anthropic_response::{Besides, OutFinish, OutMessage, write_error};
 use super::anthropic_usage::OutUsage;
 use super::openai_response::WRITES;
 use super::{ErrorShape, sse};
@@ -22,6 +22,8 @@ pub struct EventEncoder {
     late: Map<String, Value>,
     usage: Option<Usage>,
     finish: Option<FinishReason>,
+    /// Whether words of refusal were said.
+    has_refused: bool,
     has_begun: bool,
     /// How many blocks have begun.
     blocks: usize,
@@ -78,7 +80,10 @@ impl EventEncoder {
                 }
             }
             Delta::Text { choice: 0, text } => self.text(text, false, out),
-            Delta::Refusal { choice: 0, text } => self.text(text, true, out),
+            Delta::Refusal { choice: 0, text } => {
+                self.has_refused |= !text.is_empty();
+                self.text(text, true, out);
+            }
             Delta::Citation { choice: 0, value } => self.cite(value, out),
             Delta::Reasoning { choice: 0, text, signature } => {
                 self.think(text, signature.as_deref().filter(|_| self.is_own).unwrap_or_default(), out);
@@ -121,7 +126,8 @@ impl EventEncoder {
         let (in_delta, beside) = std::mem::take(&mut self.late)
             .into_iter()
             .partition(|(field, _)| matches!(field.as_str(), "stop_details" | "container"));
-        let finish = OutFinish::of(self.finish.as_ref(), self.is_own, !self.ended.is_empty());
+        let besides = Besides { calls: !self.ended.is_empty(), refusal: self.has_refused };
+        let finish = OutFinish::of(self.finish.as_ref(), self.is_own, besides);
         let delta = EndDelta { finish, late: in_delta };
         write(&Event::MessageDelta { delta, usage: self.out_usage(false), beside }, out);
         write(&Event::MessageStop, out);
