@@ -77,9 +77,9 @@ async fn words_of_refusal_are_told_where_the_client_looks_for_them() {
             let read = asked(&cast, client, client.ask(vendor.model(), PROMPT)).await;
             assert_eq!((read.refusal.as_str(), read.text.as_str()), ("I will not.", ""), "{client:?}");
         }
-        // Anthropic has no field for them, and the vendor says that the model stopped by itself.
+        // Anthropic has no field for them, but a reason to end, where the vendor says that the model stopped by itself.
         let read = asked(&cast, Client::Anthropic, Client::Anthropic.ask(vendor.model(), PROMPT)).await;
-        assert_eq!((read.text.as_str(), read.finish.as_str()), ("I will not.", "end_turn"));
+        assert_eq!((read.text.as_str(), read.finish.as_str()), ("I will not.", "refusal"));
     }
 }
 
