@@ -17,9 +17,8 @@ impl Gateway {
     pub async fn forward(&self, passing: Passing) -> Result<(String, Incoming), GatewayError> {
         let began = Instant::now();
         let times = Times { first_token: began + self.limits.deadline, whole: began + self.limits.stream };
-        let name = self.router.forwards_to().ok_or(GatewayError::NotForwarded)?.to_owned();
         match self.router.forward(passing, times).await {
-            Some(Ok(response)) => Ok((name, response)),
+            Some(Ok(passed)) => Ok(passed),
             Some(Err(Failure::TimedOut)) => Err(GatewayError::Deadline(self.limits.deadline)),
             Some(Err(Failure::Upstream(failure))) => Err(GatewayError::Upstream(Arc::new(failure))),
             None => Err(GatewayError::NotForwarded),

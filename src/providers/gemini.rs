@@ -76,7 +76,8 @@ mod tests {
     use super::*;
     use crate::chat::{Assembly, Delta};
     use crate::config::{ProviderKind, Secret};
-    use crate::providers::{ProviderErrorKind, StreamDecoder};
+    use crate::providers::ProviderErrorKind;
+    use crate::providers::stream::tests::read_as;
     use proptest::prelude::*;
 
     fn upstream(base_url: Option<&str>) -> Gemini {
@@ -128,13 +129,7 @@ mod tests {
     );
 
     fn read<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<Delta>, ProviderError> {
-        let mut stream = StreamDecoder::new(Format::Gemini, 1);
-        let mut deltas = Vec::new();
-        for chunk in chunks {
-            stream.feed(chunk, &mut deltas)?;
-        }
-        stream.finish(&mut deltas)?;
-        Ok(deltas)
+        read_as(Format::Gemini, chunks)
     }
 
     proptest! {

@@ -130,7 +130,7 @@ const fn choice_of(delta: &Delta) -> Option<u32> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::chat::Assembly;
     use crate::providers::ProviderErrorKind;
@@ -188,7 +188,15 @@ mod tests {
     );
 
     fn read<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<Delta>, ProviderError> {
-        let mut stream = StreamDecoder::new(Format::OpenAi, 1);
+        read_as(Format::OpenAi, chunks)
+    }
+
+    /// Reads a whole stream of one choice, cut like this.
+    pub(in crate::providers) fn read_as<'a>(
+        format: Format,
+        chunks: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<Vec<Delta>, ProviderError> {
+        let mut stream = StreamDecoder::new(format, 1);
         let mut deltas = Vec::new();
         for chunk in chunks {
             stream.feed(chunk, &mut deltas)?;

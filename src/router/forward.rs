@@ -28,19 +28,19 @@ pub struct Passing {
 const BYTES_MAX: usize = 16 << 30;
 
 impl Router {
-    /// Returns the name of the upstream that such calls go to, if one is configured.
-    pub fn forwards_to(&self) -> Option<&str> {
-        self.passthrough.as_ref().map(|upstream| upstream.name.as_str())
-    }
-
-    /// Passes a call on, once, and returns as soon as the headers of the response are there, whatever its status.
+    /// Passes a call on, once, and returns the upstream's name and its response as soon as the headers of that are there,
+    /// whatever its status.
     /// Only what is our own business with the vendor (its 401, 402 and 403), and a redirect, is a failure.
     ///
     /// Cancel safe: dropping the future, or the body later, ends the call.
     ///
     /// # Errors
     /// [`Failure`], when there is no response that the caller may see; `None` where no upstream is configured.
-    pub async fn forward(&self, passing: Passing, times: Times) -> Option<Result<Incoming, Failure>> {
+    pub async fn forward(
+        &self,
+        passing: Passing,
+        times: Times,
+    ) -> Option<Result<(String, Incoming), Failure>> {
         let upstream = self.passthrough.as_ref()?;
         let began = Instant::now();
         let Passing { method, path, headers, body } = passing;
@@ -74,7 +74,8 @@ impl Router {
             Err(error) => error.kind.name(),
         };
         self.telemetry.upstream_called(&upstream.name, "other", outcome, began.elapsed().as_secs_f64());
-        Some(result.map_err(|error| {
+        let named = result.map(|response| (upstream.name.clone(), response));
+        Some(named.map_err(|error| {
             if error.kind == ProviderErrorKind::Timeout && Instant::now() >= times.first_token {
                 return Failure::TimedOut;
             }
