@@ -205,13 +205,20 @@ pub(super) mod tests {
         Ok(deltas)
     }
 
+    /// Cuts a text here and there, in the middle of its characters too.
+    pub(in crate::providers) fn chunks<'a>(
+        text: &'a str,
+        cuts: &'a mut Vec<usize>,
+    ) -> impl Iterator<Item = &'a [u8]> {
+        cuts.extend([0, text.len()]);
+        cuts.sort_unstable();
+        cuts.windows(2).map(|cut| &text.as_bytes()[cut[0]..cut[1]])
+    }
+
     proptest! {
         #[test]
         fn any_split_of_the_bytes_gives_the_same_pieces(mut cuts in prop::collection::vec(0..=STREAM.len(), 0..9)) {
-            cuts.extend([0, STREAM.len()]);
-            cuts.sort_unstable();
-            let chunks = cuts.windows(2).map(|cut| &STREAM.as_bytes()[cut[0]..cut[1]]);
-            prop_assert_eq!(read(chunks), read([STREAM.as_bytes()]));
+            prop_assert_eq!(read(chunks(STREAM, &mut cuts)), read([STREAM.as_bytes()]));
         }
 
         #[test]

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::generate::ChainFailure;
 use super::{Route, Router, Step};
-use crate::chat::{self, ChatRequest};
+use crate::chat::ChatRequest;
 use crate::providers::{ProviderError, failed, refused};
 use crate::transport::{CallLimits, Incoming};
 use crate::wire::anthropic;
@@ -37,34 +37,19 @@ impl Router {
         request: &Arc<ChatRequest>,
     ) -> Result<Option<TokenCount>, ChainFailure> {
         for step in &route.chain {
-            match timeout(PATIENCE, self.ask_for_count(step, request)).await {
-                Ok(Ok(None)) => continue,
-                Ok(Ok(Some(tokens))) => return Ok(Some(TokenCount { tokens, is_estimated: false })),
-                Ok(Err(error)) if error.status.is_some() && error.kind.is_callers_fault() => {
-                    let attempt = chat::Attempt { upstream: step.name(), result: error.attempt_label() };
-                    let attempts = vec![attempt];
-                    let kinds = vec![error.kind];
-                    return Err(ChainFailure {
-                        error,
-                        attempts,
-                        kinds,
-                        retry_after: None,
-                        is_model_free: step.is_free,
-                    });
+            match self.ask_for_count(step, request).await {
+                Ok(None) => continue,
+                Ok(Some(tokens)) => return Ok(Some(TokenCount { tokens, is_estimated: false })),
+                Err(error) if error.status.is_some() && error.kind.is_callers_fault() => {
+                    return Err(ChainFailure::of_one(step.name(), error, step.is_free));
                 }
-                Ok(Err(error)) => {
+                Err(error) => {
                     let (upstream, kind, status) = (step.name(), error.kind.name(), error.status);
                     tracing::warn!(
                         upstream,
                         kind,
                         status,
                         "an upstream did not count; the count is estimated"
-                    );
-                }
-                Err(_) => {
-                    tracing::warn!(
-                        upstream = step.name(),
-                        "an upstream did not count in time; the count is estimated"
                     );
                 }
             }

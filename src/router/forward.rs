@@ -9,7 +9,6 @@ use tokio::time::{Instant, timeout_at};
 use super::attempt::{ERROR_BYTES_MAX, ERROR_TIME};
 use super::generate::{ChainFailure, Failure};
 use super::{Router, Times};
-use crate::chat;
 use crate::providers::{ProviderError, ProviderErrorKind, failed};
 use crate::transport::{CallLimits, Incoming, Outgoing};
 
@@ -86,15 +85,7 @@ impl Router {
                 status,
                 "an upstream failed a call that was passed on"
             );
-            let attempt = chat::Attempt { upstream: upstream.name.clone(), result: error.attempt_label() };
-            let retry_after = error.wait_hint();
-            Failure::Upstream(ChainFailure {
-                kinds: vec![error.kind],
-                error,
-                attempts: vec![attempt],
-                retry_after,
-                is_model_free: false,
-            })
+            Failure::Upstream(ChainFailure::of_one(upstream.name.clone(), error, false))
         }))
     }
 }

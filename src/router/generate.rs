@@ -68,6 +68,15 @@ pub struct ChainFailure {
     pub is_model_free: bool,
 }
 
+impl ChainFailure {
+    /// Builds the failure of a call that was made to one upstream only.
+    pub(super) fn of_one(upstream: String, error: ProviderError, is_model_free: bool) -> Self {
+        let attempt = chat::Attempt { upstream, result: error.attempt_label() };
+        let (kinds, retry_after) = (vec![error.kind], error.wait_hint());
+        Self { error, attempts: vec![attempt], kinds, retry_after, is_model_free }
+    }
+}
+
 /// The first-token time of a model that is to think first, while somebody else is left to ask.
 const THINKING: Duration = Duration::from_secs(120);
 

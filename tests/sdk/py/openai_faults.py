@@ -85,8 +85,7 @@ def _():
 
 @scenario("fault: limit", (None,), calls=(1,))
 def _():
-    answer = upstream_failed("This will meet a limit.", f"limited/{MODEL}", 503)
-    return answer
+    return upstream_failed("This will meet a limit.", f"limited/{MODEL}", 503)
 
 
 @scenario("fault: overload", (None,), calls=RETRIED)
