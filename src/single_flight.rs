@@ -109,13 +109,15 @@ struct Flight<I, R, E> {
 #[derive(Debug)]
 struct Log<I, R, E> {
     items: Vec<I>,
+    /// Whether a follower has taken a piece, after which none can be withdrawn.
+    is_taken: bool,
     ending: Option<Ending<R, E>>,
 }
 
 impl<I, R, E> Flight<I, R, E> {
     fn new() -> Self {
         Self {
-            log: Mutex::new(Log { items: Vec::new(), ending: None }),
+            log: Mutex::new(Log { items: Vec::new(), is_taken: false, ending: None }),
             changed: watch::Sender::new(()),
             followers: AtomicUsize::new(0),
             left: watch::Sender::new(()),
@@ -137,6 +139,16 @@ impl<K: Hash + Eq, I, R, E> Leader<K, I, R, E> {
     pub fn push(&self, item: I) {
         lock(&self.flight.log).items.push(item);
         self.flight.changed.send_replace(());
+    }
+
+    /// Takes back all pieces, so that others can come in their place, unless a follower has taken one already. Returns
+    /// whether it did.
+    pub fn withdraw(&self) -> bool {
+        let mut log = lock(&self.flight.log);
+        if !log.is_taken {
+            log.items.clear();
+        }
+        !log.is_taken
     }
 
     /// Ends the flight. From here on, whoever asks the key leads anew.
@@ -199,10 +211,11 @@ impl<I: Clone, R: Clone, E: Clone> Follower<I, R, E> {
             // Marked as seen before looking, so that a change between looking and waiting is not lost.
             self.changed.borrow_and_update();
             {
-                let log = lock(&self.flight.log);
-                if let Some(item) = log.items.get(self.position) {
+                let mut log = lock(&self.flight.log);
+                if let Some(item) = log.items.get(self.position).cloned() {
+                    log.is_taken = true;
                     self.position += 1;
-                    return Some(item.clone());
+                    return Some(item);
                 }
                 if log.ending.is_some() {
                     return None;
@@ -296,6 +309,19 @@ mod tests {
             assert_eq!(other.ending().await, ending);
             assert!(matches!(flights.join(1), Ok(Role::Leader(..))));
         }
+    }
+
+    #[tokio::test]
+    async fn pieces_can_be_withdrawn_until_somebody_has_taken_one() {
+        let flights = Flights::new(8);
+        let (leader, mut own) = leader(&flights);
+        leader.push("a");
+        assert!(leader.withdraw());
+        leader.push("b");
+        assert_eq!(own.next().await, Some("b"));
+        assert!(!leader.withdraw());
+        leader.push("c");
+        assert_eq!(own.next().await, Some("c"));
     }
 
     #[tokio::test]

@@ -1,5 +1,7 @@
 //! `[auth]`: who may call.
 
+use std::num::NonZeroU32;
+
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -43,6 +45,9 @@ pub struct KeyConfig {
     /// When it stops working, as `2027-01-31` (the end of that day, UTC). Default: never.
     #[serde(default)]
     pub expires: Option<Stamp>,
+    /// Requests per minute of the key's holders together; beyond it they get 429 with `retry-after`. Default: any number.
+    #[serde(default)]
+    pub requests_per_minute: Option<NonZeroU32>,
 }
 
 fn default_tenant() -> String {

@@ -14,6 +14,10 @@ pub struct CacheConfig {
     pub volatile_ttl_seconds: u64,
     /// Seconds an expired answer is kept for the time when no provider answers. Default 604,800 (a week).
     pub stale_if_error_seconds: u64,
+    /// Seconds an expired answer is served at once while a fresh one is made in the background. Default 0: never.
+    pub stale_while_revalidate_seconds: u64,
+    /// Seconds an answer of another model than the route's first stays fresh. Default 3,600.
+    pub fallback_ttl_seconds: u64,
     /// Bytes that the memory tier may hold. Default 256 MiB.
     pub memory_capacity_bytes: u64,
     /// Bytes that the store may hold; beyond it what saves least is evicted. Default 10 GiB.
@@ -37,6 +41,8 @@ impl Default for CacheConfig {
             ttl_seconds: 86_400,
             volatile_ttl_seconds: 300,
             stale_if_error_seconds: 604_800,
+            stale_while_revalidate_seconds: 0,
+            fallback_ttl_seconds: 3_600,
             memory_capacity_bytes: 256 << 20,
             store_capacity_bytes: 10 << 30,
             scope: Scope::Tenant,
@@ -87,6 +93,8 @@ impl<'de> Deserialize<'de> for Pattern {
 pub struct SemanticConfig {
     /// The lowest cosine similarity that is served, in (0, 1]. Default: the embedding model's own.
     pub similarity_threshold: Option<f32>,
+    /// The lowest cosine similarity of the ladder's step `nearest`, in (0, 1]. Default: 0.1 below the one above.
+    pub nearest_threshold: Option<f32>,
     /// How many neighbours are looked at, 1 to 100. Default 5.
     pub candidates: usize,
     /// Milliseconds for embedding, search and decision together; then it is a miss. Default 50.
@@ -97,7 +105,13 @@ pub struct SemanticConfig {
 
 impl Default for SemanticConfig {
     fn default() -> Self {
-        Self { similarity_threshold: None, candidates: 5, budget_ms: 50, guards: GuardName::ALL.to_vec() }
+        Self {
+            similarity_threshold: None,
+            nearest_threshold: None,
+            candidates: 5,
+            budget_ms: 50,
+            guards: GuardName::ALL.to_vec(),
+        }
     }
 }
 
@@ -124,6 +138,8 @@ pub struct CacheOverrides {
     pub ttl_seconds: Option<u64>,
     pub volatile_ttl_seconds: Option<u64>,
     pub stale_if_error_seconds: Option<u64>,
+    pub stale_while_revalidate_seconds: Option<u64>,
+    pub fallback_ttl_seconds: Option<u64>,
     pub scope: Option<Scope>,
     pub ignore_in_key: Option<Vec<Pattern>>,
     pub max_temperature: Option<f64>,
@@ -136,6 +152,7 @@ pub struct CacheOverrides {
 #[serde(default, deny_unknown_fields)]
 pub struct SemanticOverrides {
     pub similarity_threshold: Option<f32>,
+    pub nearest_threshold: Option<f32>,
     pub candidates: Option<usize>,
     pub budget_ms: Option<u64>,
     pub guards: Option<Vec<GuardName>>,
@@ -149,6 +166,8 @@ impl CacheConfig {
             ttl_seconds,
             volatile_ttl_seconds,
             stale_if_error_seconds,
+            stale_while_revalidate_seconds,
+            fallback_ttl_seconds,
             scope,
             ignore_in_key,
             max_temperature,
@@ -160,6 +179,9 @@ impl CacheConfig {
             ttl_seconds: ttl_seconds.unwrap_or(self.ttl_seconds),
             volatile_ttl_seconds: volatile_ttl_seconds.unwrap_or(self.volatile_ttl_seconds),
             stale_if_error_seconds: stale_if_error_seconds.unwrap_or(self.stale_if_error_seconds),
+            stale_while_revalidate_seconds: stale_while_revalidate_seconds
+                .unwrap_or(self.stale_while_revalidate_seconds),
+            fallback_ttl_seconds: fallback_ttl_seconds.unwrap_or(self.fallback_ttl_seconds),
             memory_capacity_bytes: self.memory_capacity_bytes,
             store_capacity_bytes: self.store_capacity_bytes,
             scope: scope.unwrap_or(self.scope),
@@ -168,6 +190,7 @@ impl CacheConfig {
             store_tool_calls: store_tool_calls.unwrap_or(self.store_tool_calls),
             semantic: SemanticConfig {
                 similarity_threshold: semantic.similarity_threshold.or(self.semantic.similarity_threshold),
+                nearest_threshold: semantic.nearest_threshold.or(self.semantic.nearest_threshold),
                 candidates: semantic.candidates.unwrap_or(self.semantic.candidates),
                 budget_ms: semantic.budget_ms.unwrap_or(self.semantic.budget_ms),
                 guards: semantic.guards.unwrap_or_else(|| self.semantic.guards.clone()),

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{ProviderConfig, ProviderKind, SandboxConfig, Secret, Timeouts};
+use super::{LimitsConfig, ProviderConfig, ProviderKind, SandboxConfig, Secret, Timeouts};
 
 /// What gives a server its first provider, for whoever has none.
 pub const HOW_TO_GET_A_PROVIDER: &str = "set OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY, AZURE_OPENAI_API_KEY with \
@@ -84,6 +84,7 @@ impl ProviderConfig {
             api_key: None,
             models: None,
             timeouts: Timeouts::default(),
+            limits: LimitsConfig::default(),
             sandbox: SandboxConfig::default(),
         }
     }

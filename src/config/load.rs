@@ -130,6 +130,7 @@ fn read_environment(
             return Err(ConfigError::at("index.api_key_env", reason));
         }
     }
+    read_webhooks(config, flags, environment)?;
     if flags.sandbox {
         config.providers = vec![ProviderConfig::named("sandbox", ProviderKind::Sandbox)];
         config.routes.clear();
@@ -149,6 +150,25 @@ fn read_environment(
                 format!("providers[{at}].api_key_env"),
                 format!("the variable {variable} with the key of `{}` is not set", provider.name),
             ));
+        }
+    }
+    Ok(())
+}
+
+fn read_webhooks(config: &mut Config, flags: &Flags, environment: &Environment) -> Result<(), ConfigError> {
+    let read = |path: String, variable: &str| match environment.secret(variable) {
+        None if !flags.calls_nobody => Err(ConfigError::at(
+            path,
+            format!("the variable {variable} with the webhook's address is not set"),
+        )),
+        address => Ok(address),
+    };
+    if let Some(variable) = &config.alerts.webhook_url_env {
+        config.alerts.webhook_url = read("alerts.webhook_url_env".to_owned(), variable)?;
+    }
+    for (name, variable) in &config.jobs.webhooks {
+        if let Some(address) = read(format!("jobs.webhooks.{name}"), variable)? {
+            config.jobs.webhook_urls.insert(name.clone(), address);
         }
     }
     Ok(())

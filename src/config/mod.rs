@@ -5,10 +5,13 @@
 
 mod auth;
 mod cache;
+mod degrade;
 mod environment;
+mod jobs;
 mod load;
 mod passthrough;
 mod providers;
+mod resilience;
 mod routes;
 mod secret;
 mod server;
@@ -21,11 +24,16 @@ use serde::Deserialize;
 
 pub use auth::{AuthConfig, KeyConfig, KeyScope, Sha256Hex, Stamp};
 pub use cache::{CacheConfig, CacheMode, CacheOverrides, GuardName, Pattern, Scope, SemanticConfig};
+pub use degrade::{DegradeConfig, DegradeOverrides, LadderStep, QualityConfig, QualityWeights};
 pub use environment::{Environment, HOW_TO_GET_A_PROVIDER};
+pub use jobs::JobsConfig;
 pub use load::{ConfigError, Flags, load};
 pub use passthrough::PassthroughConfig;
-pub use providers::{ModelConfig, Prices, ProviderConfig, ProviderKind, SandboxConfig, Timeouts};
-pub use routes::RouteConfig;
+pub use providers::{
+    Capability, LimitsConfig, ModelConfig, Prices, ProviderConfig, ProviderKind, SandboxConfig, Timeouts,
+};
+pub use resilience::{AiConfig, AlertsConfig, BreakerConfig, RetryConfig, RetryOverrides};
+pub use routes::{RouteConfig, Strategy};
 pub use secret::Secret;
 pub use server::{OnDisconnect, ServerConfig};
 pub use storage::{EmbeddingConfig, IndexConfig, IndexKind, StoreConfig};
@@ -40,6 +48,7 @@ pub struct Config {
     /// Where models and the ONNX Runtime lie. Default: `models` beside the binary, else `models` in the working folder.
     pub models_dir: Option<PathBuf>,
     pub server: ServerConfig,
+    pub ai: AiConfig,
     pub auth: AuthConfig,
     pub cache: CacheConfig,
     pub embedding: EmbeddingConfig,
@@ -49,7 +58,13 @@ pub struct Config {
     pub providers: Vec<ProviderConfig>,
     /// Model names of our own, each a chain of upstreams.
     pub routes: Vec<RouteConfig>,
+    pub breaker: BreakerConfig,
+    pub retry: RetryConfig,
+    pub degrade: DegradeConfig,
+    pub quality: QualityConfig,
+    pub jobs: JobsConfig,
     pub passthrough: PassthroughConfig,
+    pub alerts: AlertsConfig,
     /// The model that a request without one means where no route is called `default`: `REFRAIN_MODEL`.
     #[serde(skip)]
     pub default_model: Option<String>,
@@ -67,6 +82,7 @@ impl Default for Config {
             data_dir: PathBuf::from("data"),
             models_dir: None,
             server: ServerConfig::default(),
+            ai: AiConfig::default(),
             auth: AuthConfig::default(),
             cache: CacheConfig::default(),
             embedding: EmbeddingConfig::default(),
@@ -74,7 +90,13 @@ impl Default for Config {
             store: StoreConfig::default(),
             providers: Vec::new(),
             routes: Vec::new(),
+            breaker: BreakerConfig::default(),
+            retry: RetryConfig::default(),
+            degrade: DegradeConfig::default(),
+            quality: QualityConfig::default(),
+            jobs: JobsConfig::default(),
             passthrough: PassthroughConfig::default(),
+            alerts: AlertsConfig::default(),
             default_model: None,
             log: "warn,refrain=info".to_owned(),
             notices: Vec::new(),

@@ -1,5 +1,7 @@
 //! `[[providers]]`: the upstreams.
 
+use std::num::NonZeroU32;
+
 use serde::Deserialize;
 
 use super::Secret;
@@ -27,6 +29,8 @@ pub struct ProviderConfig {
     pub models: Option<Vec<ModelConfig>>,
     #[serde(default)]
     pub timeouts: Timeouts,
+    #[serde(default)]
+    pub limits: LimitsConfig,
     /// How the sandbox behaves; only for `kind = "sandbox"`.
     #[serde(default)]
     pub sandbox: SandboxConfig,
@@ -77,6 +81,9 @@ pub struct ModelConfig {
     /// Tokens that prompt and answer may have together; what was too long for one model is not sent to another whose window
     /// is no larger. Default: unknown.
     pub context_window: Option<u64>,
+    /// What it can do. Where this is said, it is not asked for what is missing here; `prefill` and `reasoning` count only
+    /// where they are said. Default: unknown.
+    pub capabilities: Option<Vec<Capability>>,
     /// What it costs. Default: as `models/prices.toml` has it; where that has nothing the cost is unknown.
     pub prices: Option<Prices>,
 }
@@ -97,8 +104,9 @@ pub struct Prices {
 #[derive(Deserialize)]
 #[serde(
     untagged,
-    expecting = "expected a model's name, or a table with `name`, `stream`, `deployment`, `context_window` \
-                 and `prices = { input, output, cached_input }`"
+    expecting = "expected a model's name, or a table with `name`, `stream`, `deployment`, `context_window`, \
+                 `capabilities` (of `tools`, `json_schema`, `images`, `prefill`, `reasoning`) and \
+                 `prices = { input, output, cached_input }`"
 )]
 enum ModelSpelling {
     Name(String),
@@ -117,6 +125,8 @@ struct ModelTable {
     #[serde(default)]
     context_window: Option<u64>,
     #[serde(default)]
+    capabilities: Option<Vec<Capability>>,
+    #[serde(default)]
     prices: Option<Prices>,
 }
 
@@ -127,17 +137,55 @@ const fn yes() -> bool {
 impl ModelConfig {
     /// Returns a model of which only the name is known.
     pub fn named(name: impl Into<String>) -> Self {
-        Self { name: name.into(), stream: true, deployment: None, context_window: None, prices: None }
+        Self {
+            name: name.into(),
+            stream: true,
+            deployment: None,
+            context_window: None,
+            capabilities: None,
+            prices: None,
+        }
     }
+
+    /// Returns whether it is declared to be able to do this.
+    pub fn declares(&self, capability: Capability) -> bool {
+        self.capabilities.as_ref().is_some_and(|known| known.contains(&capability))
+    }
+
+    /// Returns whether it is declared to be unable to do this.
+    pub fn lacks(&self, capability: Capability) -> bool {
+        self.capabilities.as_ref().is_some_and(|known| !known.contains(&capability))
+    }
+}
+
+/// What a model can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Capability {
+    /// Calls functions.
+    Tools,
+    /// Answers in JSON of a given schema.
+    JsonSchema,
+    /// Looks at images.
+    Images,
+    /// Goes on where a last message of the assistant stops.
+    Prefill,
+    /// Thinks before it speaks, so that its first word may take a while.
+    Reasoning,
 }
 
 impl From<ModelSpelling> for ModelConfig {
     fn from(spelling: ModelSpelling) -> Self {
         match spelling {
             ModelSpelling::Name(name) => Self::named(name),
-            ModelSpelling::Table(ModelTable { name, stream, deployment, context_window, prices }) => {
-                Self { name, stream, deployment, context_window, prices }
-            }
+            ModelSpelling::Table(ModelTable {
+                name,
+                stream,
+                deployment,
+                context_window,
+                capabilities,
+                prices,
+            }) => Self { name, stream, deployment, context_window, capabilities, prices },
         }
     }
 }
@@ -158,6 +206,26 @@ pub struct Timeouts {
 impl Default for Timeouts {
     fn default() -> Self {
         Self { connect_ms: 5_000, first_token_ms: 10_000, idle_ms: 15_000 }
+    }
+}
+
+/// How much an upstream is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Requests per minute. Default: none but what the upstream says of itself.
+    pub requests_per_minute: Option<NonZeroU32>,
+    /// Tokens per minute, of prompts (estimated) and of the answers' limits. Default as above.
+    pub tokens_per_minute: Option<NonZeroU32>,
+    /// Calls at a time. Default 64.
+    pub concurrency: usize,
+    /// Calls that wait for their turn; beyond it the next upstream is asked. Default 256.
+    pub queue: usize,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self { requests_per_minute: None, tokens_per_minute: None, concurrency: 64, queue: 256 }
     }
 }
 

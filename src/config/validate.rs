@@ -4,7 +4,10 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
-use super::{CacheConfig, Config, ConfigError, ModelConfig, ProviderConfig, ProviderKind};
+use super::{
+    CacheConfig, Config, ConfigError, DegradeConfig, LadderStep, ModelConfig, ProviderConfig, ProviderKind,
+    RetryConfig,
+};
 
 /// Seconds an answer may be asked to live, at most a year; requests are held to the same range.
 pub const TTL_SECONDS: RangeInclusive<u64> = 1..=31_536_000;
@@ -15,6 +18,7 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
     within("embedding.threads", config.embedding.threads.map(|n| n as u64), 1..=64)?;
     within("embedding.queue", Some(config.embedding.queue as u64), 1..=65_536)?;
     store(config)?;
+    resilience(config)?;
     let mut names = HashSet::new();
     for (at, upstream) in config.providers.iter().enumerate() {
         provider(&format!("providers[{at}]"), upstream)?;
@@ -54,9 +58,95 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
                 }
             }
         }
+        if let Some(weights) = &route.weights
+            && (weights.len() != route.chain.len() || weights.iter().all(|weight| *weight == 0))
+        {
+            let reason = "expected one weight for each of the chain, and not all of them 0";
+            return refuse(format!("routes[{at}].weights"), reason);
+        }
         cache(&format!("routes[{at}].cache"), &config.cache.overridden(&route.cache))?;
+        retry(&format!("routes[{at}].retry"), &config.retry.overridden(&route.retry))?;
+        degrade(&format!("routes[{at}].degrade"), &config.degrade.overridden(&route.degrade))?;
     }
     Ok(())
+}
+
+fn resilience(config: &Config) -> Result<(), ConfigError> {
+    let breaker = &config.breaker;
+    within("breaker.failures", Some(breaker.failures.into()), 1..=1_000)?;
+    within("breaker.window_seconds", Some(breaker.window_seconds), 1..=86_400)?;
+    share("breaker.failure_ratio", breaker.failure_ratio)?;
+    within("breaker.min_calls", Some(breaker.min_calls.into()), 1..=1_000)?;
+    within("breaker.open_seconds", Some(breaker.open_seconds), 1..=86_400)?;
+    within("breaker.max_open_seconds", Some(breaker.max_open_seconds), breaker.open_seconds..=86_400)?;
+    retry("retry", &config.retry)?;
+    degrade("degrade", &config.degrade)?;
+    let quality = &config.quality;
+    if !(0.0..=1.0).contains(&quality.store_threshold) {
+        return refuse("quality.store_threshold", format!("{} is outside [0, 1]", quality.store_threshold));
+    }
+    let weights = quality.weights;
+    let all = [
+        ("length", weights.length),
+        ("repetition", weights.repetition),
+        ("integrity", weights.integrity),
+        ("keywords", weights.keywords),
+        ("refusal", weights.refusal),
+        ("format", weights.format),
+    ];
+    for (name, weight) in all {
+        if !weight.is_finite() || weight < 0.0 {
+            return refuse(format!("quality.weights.{name}"), "expected 0 or more, and finite");
+        }
+    }
+    if all.iter().all(|(_, weight)| *weight == 0.0) {
+        return refuse("quality.weights", "at least one must be more than 0");
+    }
+    within("jobs.concurrency", Some(config.jobs.concurrency as u64), 1..=1_024)?;
+    within("jobs.queue", Some(config.jobs.queue.into()), 1..=1_000_000)?;
+    within("jobs.result_ttl_seconds", Some(config.jobs.result_ttl_seconds), 1..=31_536_000)?;
+    within("alerts.window_seconds", Some(config.alerts.window_seconds), 1..=86_400)?;
+    share("alerts.fallback_rate", config.alerts.fallback_rate)?;
+    share("alerts.error_rate", config.alerts.error_rate)
+}
+
+fn retry(path: &str, retry: &RetryConfig) -> Result<(), ConfigError> {
+    within(&format!("{path}.attempts_per_upstream"), Some(retry.attempts_per_upstream.into()), 1..=10)?;
+    within(&format!("{path}.attempts_per_request"), Some(retry.attempts_per_request.into()), 1..=100)?;
+    within(&format!("{path}.cap_ms"), Some(retry.cap_ms), 0..=600_000)?;
+    within(&format!("{path}.base_ms"), Some(retry.base_ms), 0..=retry.cap_ms)?;
+    within(&format!("{path}.max_wait_ms"), Some(retry.max_wait_ms), 0..=600_000)?;
+    within(&format!("{path}.max_cooldown_seconds"), Some(retry.max_cooldown_seconds), 0..=86_400)?;
+    if !(0.0..=1.0).contains(&retry.budget_ratio) {
+        return refuse(format!("{path}.budget_ratio"), format!("{} is outside [0, 1]", retry.budget_ratio));
+    }
+    Ok(())
+}
+
+fn degrade(path: &str, degrade: &DegradeConfig) -> Result<(), ConfigError> {
+    for (at, step) in degrade.ladder.iter().enumerate() {
+        if degrade.ladder[..at].contains(step) {
+            return refuse(format!("{path}.ladder"), "a step is there twice");
+        }
+    }
+    if degrade.ladder.contains(&LadderStep::Static) && degrade.texts.is_empty() {
+        return refuse(
+            format!("{path}.static"),
+            "the ladder has the step `static`, and no text stands here; add `default = \"…\"`",
+        );
+    }
+    if let Some(task) = degrade.texts.iter().find_map(|(task, text)| text.trim().is_empty().then_some(task)) {
+        return refuse(format!("{path}.static.{task}"), "the text is empty");
+    }
+    within(&format!("{path}.extractive_sentences"), Some(degrade.extractive_sentences as u64), 1..=100)?;
+    within(&format!("{path}.truncate_chars"), Some(degrade.truncate_chars as u64), 1..=1_000_000)
+}
+
+fn share(path: &str, value: f64) -> Result<(), ConfigError> {
+    if value > 0.0 && value <= 1.0 {
+        return Ok(());
+    }
+    refuse(path, format!("{value} is outside (0, 1]"))
 }
 
 fn refuse<T>(path: impl Into<String>, reason: impl Into<String>) -> Result<T, ConfigError> {
@@ -100,15 +190,21 @@ fn cache(path: &str, cache: &CacheConfig) -> Result<(), ConfigError> {
     within(&format!("{path}.ttl_seconds"), Some(cache.ttl_seconds), TTL_SECONDS)?;
     within(&format!("{path}.volatile_ttl_seconds"), Some(cache.volatile_ttl_seconds), TTL_SECONDS)?;
     within(&format!("{path}.stale_if_error_seconds"), Some(cache.stale_if_error_seconds), 0..=31_536_000)?;
+    within(
+        &format!("{path}.stale_while_revalidate_seconds"),
+        Some(cache.stale_while_revalidate_seconds),
+        0..=31_536_000,
+    )?;
+    within(&format!("{path}.fallback_ttl_seconds"), Some(cache.fallback_ttl_seconds), TTL_SECONDS)?;
     within(&format!("{path}.semantic.candidates"), Some(cache.semantic.candidates as u64), 1..=100)?;
     within(&format!("{path}.semantic.budget_ms"), Some(cache.semantic.budget_ms), 1..=60_000)?;
-    if let Some(threshold) = cache.semantic.similarity_threshold
-        && !(threshold > 0.0 && threshold <= 1.0)
-    {
-        return refuse(
-            format!("{path}.semantic.similarity_threshold"),
-            format!("{threshold} is outside (0, 1]"),
-        );
+    for (name, threshold) in [
+        ("similarity_threshold", cache.semantic.similarity_threshold),
+        ("nearest_threshold", cache.semantic.nearest_threshold),
+    ] {
+        if let Some(threshold) = threshold {
+            share(&format!("{path}.semantic.{name}"), threshold.into())?;
+        }
     }
     Ok(())
 }
@@ -138,6 +234,8 @@ fn provider(path: &str, provider: &ProviderConfig) -> Result<(), ConfigError> {
     ] {
         within(&format!("{path}.timeouts.{name}"), Some(value), 1..=3_600_000)?;
     }
+    within(&format!("{path}.limits.concurrency"), Some(provider.limits.concurrency as u64), 1..=65_536)?;
+    within(&format!("{path}.limits.queue"), Some(provider.limits.queue as u64), 0..=1_000_000)?;
     for (at, listed) in provider.models.iter().flatten().enumerate() {
         let path = format!("{path}.models[{at}]");
         model(&path, listed)?;

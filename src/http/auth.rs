@@ -191,6 +191,7 @@ mod tests {
             scopes: scopes.to_vec(),
             sha256: Sha256Hex(Sha256::digest(secret).into()),
             expires: expires.map(Stamp),
+            requests_per_minute: None,
         }
     }
 

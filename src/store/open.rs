@@ -216,11 +216,19 @@ async fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     /// Numbered as the files are; never edited once released.
     macro_rules! migrations {
         ($folder:literal) => {
-            Migrator::with_migrations(vec![migration(
-                1,
-                "entries",
-                include_str!(concat!("../../migrations/", $folder, "/0001_entries.sql")).into_sql_str(),
-            )])
+            Migrator::with_migrations(vec![
+                migration(
+                    1,
+                    "entries",
+                    include_str!(concat!("../../migrations/", $folder, "/0001_entries.sql")).into_sql_str(),
+                ),
+                migration(
+                    2,
+                    "resilience",
+                    include_str!(concat!("../../migrations/", $folder, "/0002_resilience.sql"))
+                        .into_sql_str(),
+                ),
+            ])
         };
     }
     match connection {

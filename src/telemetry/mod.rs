@@ -4,8 +4,10 @@
 //! ever carries a prompt, an answer, a key or a secret.
 
 mod dollars;
+mod events;
 mod logs;
 mod metrics;
 
+pub use events::{Events, Incident};
 pub use logs::{LogFormat, start_logging};
 pub use metrics::{Telemetry, Tokens};

@@ -1,0 +1,92 @@
+//! What there is to say of upstreams' health, for people and their tools.
+
+use crate::chat::UnixMillis;
+
+/// How one upstream is, over all its models.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UpstreamHealth {
+    pub name: String,
+    /// Why nothing of it is asked, where that is so for all its models.
+    pub parked: Option<Parked>,
+    /// Of all its models: the worst state, the sums, the latest moments.
+    pub overall: Condition,
+    /// Each model that was asked so far, by its name.
+    pub models: Vec<(String, Condition)>,
+}
+
+impl UpstreamHealth {
+    /// Returns whether it would be asked now for every model that it was asked for.
+    pub fn is_healthy(&self) -> bool {
+        self.parked.is_none() && self.overall.is_healthy
+    }
+}
+
+/// Why an upstream is left alone until the configuration is loaded anew, or a rare probe succeeds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parked {
+    /// It does not take our key.
+    BadKey,
+    /// Nothing is left to spend.
+    QuotaGone,
+}
+
+impl Parked {
+    /// Returns the word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BadKey => "bad_key",
+            Self::QuotaGone => "quota_gone",
+        }
+    }
+}
+
+/// How one model of an upstream is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Condition {
+    /// Whether it would be asked now.
+    pub is_healthy: bool,
+    pub breaker: BreakerState,
+    /// When the breaker lets the next call through, where it is open.
+    pub open_until: Option<UnixMillis>,
+    /// Until when the upstream asked to be left alone.
+    pub rate_limited_until: Option<UnixMillis>,
+    pub consecutive_failures: u32,
+    pub last_success: Option<UnixMillis>,
+    /// Calls under way.
+    pub in_flight: usize,
+    /// Of the last calls that went well, to their last byte.
+    pub latency_ms: Option<Percentiles>,
+    /// Of the same calls, to their first token.
+    pub first_token_ms: Option<Percentiles>,
+}
+
+/// The usual words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BreakerState {
+    /// Calls pass.
+    #[default]
+    Closed,
+    /// A probe may pass.
+    HalfOpen,
+    /// No call passes.
+    Open,
+}
+
+impl BreakerState {
+    /// Returns the word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::HalfOpen => "half_open",
+            Self::Open => "open",
+        }
+    }
+}
+
+/// Milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Percentiles {
+    pub p50: f64,
+    pub p95: f64,
+    pub p99: f64,
+}
