@@ -1,10 +1,11 @@
 //! What is true after a restart?
 //!
-//! Entries, their vectors, and what users said of them, in SQLite or PostgreSQL behind one set of queries. This is the
-//! truth; the memory tier and the vector index are made from it. A write is answered after its commit. Every queue,
+//! Entries, their vectors, what users said of them, and which upstreams are left alone, in SQLite or PostgreSQL behind
+//! one set of queries. This is the truth; the memory tier and the vector index are made from it. A write is answered after its commit. Every queue,
 //! batch and wait is bounded, and a store that fails is an error the caller can live with, never a request's end.
 
 mod answer_record;
+mod breakers;
 mod database;
 mod entries;
 mod error;
@@ -31,6 +32,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+pub use self::breakers::StoredBreaker;
 pub use self::entries::{NewEntry, Touch};
 pub use self::error::StoreError;
 pub use self::feedback::RememberedRequest;

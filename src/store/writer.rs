@@ -12,6 +12,7 @@ use futures_util::FutureExt;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::breakers::{StoredBreaker, put_breakers};
 use super::database::{Connection, Target, sql};
 use super::entries::{EncodedEntry, Touch, ids, remove_entries, remove_keys, touch};
 use super::feedback::{Recent, block_pair, sweep_requests, write_requests};
@@ -49,6 +50,8 @@ pub(super) enum Write {
         now: UnixMillis,
     },
     BlockPair(Fingerprint, Fingerprint),
+    /// Replaces all breakers.
+    PutBreakers(Vec<StoredBreaker>),
     /// Changes nothing, but must reach the disk.
     Probe,
 }
@@ -98,6 +101,10 @@ impl Write {
             }
             Self::BlockPair(one, other) => {
                 block_pair(connection, *one, *other).await?;
+                Vec::new()
+            }
+            Self::PutBreakers(all) => {
+                put_breakers(connection, all).await?;
                 Vec::new()
             }
             Self::Probe => {

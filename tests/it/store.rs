@@ -1,5 +1,6 @@
 //! One set of checks, run on both databases.
 
+mod breakers;
 mod durability;
 mod entries;
 mod feedback;
