@@ -8,6 +8,8 @@ use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use super::dollars::Dollars;
+use super::rates::Rates;
+use super::upstreams::{UpstreamReading, Upstreams};
 
 const METADATA: Metadata<'static> = Metadata::new("refrain", Level::INFO, None);
 
@@ -28,6 +30,17 @@ const COUNTERS: &[(&str, &str)] = &[
         "Tokens, by provider, model and type: prompt, of which cached and cache_write, and completion, of which reasoning.",
     ),
     ("refrain_index_repairs_total", "Points written or removed to make index and store agree again."),
+    (
+        "refrain_fallbacks_total",
+        "Steps down a chain, from the upstream that did not answer to the one that was asked next, by reason.",
+    ),
+    ("refrain_upstream_retries_total", "Calls of an upstream that had failed the same request, by provider."),
+    (
+        "refrain_alerts_total",
+        "Alerts, by kind and outcome: delivered, failed, logged (no webhook is configured).",
+    ),
+    ("refrain_reloads_total", "Times the configuration was loaded again, by outcome: done, refused."),
+    ("refrain_refused_total", "Requests turned away by a limit, by reason: key_limit, wrong_keys."),
 ];
 
 const SPENT: (&str, &str) =
@@ -42,6 +55,7 @@ const GAUGES: &[(&str, &str)] = &[
     ("refrain_cache_bytes", "Bytes held, by tier."),
     ("refrain_embed_queue_depth", "Prompts waiting for an embedding instance."),
     ("refrain_flights", "Different questions under way upstream."),
+    ("refrain_ai_enabled", "Whether upstreams are asked at all: 1 yes, 0 the switch is off."),
 ];
 
 /// Sub-millisecond steps for what happens in this process.
@@ -84,6 +98,8 @@ pub struct Telemetry {
     durations: [Histogram; SOURCES.len()],
     spent: Dollars,
     saved: Dollars,
+    upstreams: Upstreams,
+    rates: Rates,
 }
 
 /// The tokens of one generation.
@@ -159,6 +175,8 @@ impl Telemetry {
             durations,
             spent: Dollars::default(),
             saved: Dollars::default(),
+            upstreams: Upstreams::default(),
+            rates: Rates::default(),
             recorder,
         }
     }
@@ -169,7 +187,13 @@ impl Telemetry {
         for (sum, (name, help)) in [(&self.spent, SPENT), (&self.saved, SAVED)] {
             sum.render(name, help, &mut text);
         }
+        self.upstreams.render(&mut text);
         text
+    }
+
+    /// Returns the counts by route that alerts are made of.
+    pub fn rates(&self) -> &Rates {
+        &self.rates
     }
 
     /// Folds what histograms have gathered into their buckets. To be called every few seconds, so that a server that
@@ -295,6 +319,43 @@ impl Telemetry {
     /// Counts points that were written or removed to make index and store agree again.
     pub fn repaired(&self, points: u64) {
         self.counter("refrain_index_repairs_total", []).increment(points);
+    }
+
+    /// Counts a step down a chain; `from` and `to` are `provider/model` as configured or `provider/other`, and `reason` is
+    /// why the first one did not answer.
+    pub fn fell_back(&self, from: &str, to: &str, reason: &str) {
+        self.counter("refrain_fallbacks_total", [("from", from), ("to", to), ("reason", reason)])
+            .increment(1);
+    }
+
+    /// Counts a call of an upstream that had failed the same request before.
+    pub fn retried(&self, provider: &str) {
+        self.counter("refrain_upstream_retries_total", [("provider", provider)]).increment(1);
+    }
+
+    /// Says how every upstream is; those that are not named are forgotten.
+    pub fn upstreams_are(&self, readings: Vec<UpstreamReading>) {
+        self.upstreams.replace(readings);
+    }
+
+    /// Says whether upstreams are asked at all.
+    pub fn ai_enabled(&self, enabled: bool) {
+        self.gauge("refrain_ai_enabled", []).set(f64::from(u8::from(enabled)));
+    }
+
+    /// Counts an alert; `outcome` is `delivered`, `failed` or `logged`.
+    pub fn alerted(&self, kind: &'static str, outcome: &'static str) {
+        self.counter("refrain_alerts_total", [("kind", kind), ("outcome", outcome)]).increment(1);
+    }
+
+    /// Counts a time the configuration was loaded again; `outcome` is `done` or `refused`.
+    pub fn reloaded(&self, outcome: &'static str) {
+        self.counter("refrain_reloads_total", [("outcome", outcome)]).increment(1);
+    }
+
+    /// Counts a request that a limit turned away; `reason` is `key_limit` or `wrong_keys`.
+    pub fn refused(&self, reason: &'static str) {
+        self.counter("refrain_refused_total", [("reason", reason)]).increment(1);
     }
 
     fn counter<const N: usize>(&self, name: &'static str, labels: [(&'static str, &str); N]) -> Counter {

@@ -7,7 +7,11 @@ mod dollars;
 mod events;
 mod logs;
 mod metrics;
+mod rates;
+mod upstreams;
 
 pub use events::{Events, Incident};
 pub use logs::{LogFormat, start_logging};
 pub use metrics::{Telemetry, Tokens};
+pub use rates::{Rates, Totals};
+pub use upstreams::UpstreamReading;
