@@ -18,7 +18,7 @@ use crate::http::{Sandbox, Shutdown};
 use crate::index::{EdgeIndex, ServerIndex, ServerSettings, VectorIndex};
 use crate::providers::{Anthropic, Azure, Gemini, OpenAi, Provider};
 use crate::router::{Router, Upstream};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Events, Telemetry};
 use crate::transport::Transport;
 
 /// The cosine similarity that a model of fastembed's hub must reach, whose scale nobody has measured.
@@ -115,6 +115,7 @@ pub(super) async fn router(
     telemetry: &Arc<Telemetry>,
     background: &TaskTracker,
     sandboxes: &Shutdown,
+    events: Events,
 ) -> anyhow::Result<Router> {
     let mut upstreams = Vec::new();
     for provider in &config.providers {
@@ -149,7 +150,7 @@ pub(super) async fn router(
         Some(format!("{}/{model}", first.name))
     };
     let default_model = config.default_model.clone().or_else(of_first);
-    Ok(Router::new(config, upstreams, default_model, Transport::new(), Arc::clone(telemetry)))
+    Ok(Router::new(config, upstreams, default_model, Transport::new(), Arc::clone(telemetry), events))
 }
 
 pub(super) fn vendor(config: &ProviderConfig) -> anyhow::Result<Arc<dyn Provider>> {

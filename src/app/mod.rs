@@ -21,8 +21,9 @@ use crate::config::{Config, Secret};
 use crate::embed::Embedder;
 use crate::gateway::{Gateway, Limits};
 use crate::http::{self, Keys, Shutdown};
+use crate::router::Router;
 use crate::store::{DataLock, Opened, Running, Store};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Events, Telemetry};
 
 pub use check::{Finding, check};
 pub use serve::{Server, serve};
@@ -87,12 +88,15 @@ impl App {
         background.spawn(sweeper(config, &cache, &stop).run());
 
         let sandboxes = Shutdown::default();
-        let router = build::router(config, &telemetry, &background, &sandboxes).await?;
+        let (events, _heard) = Events::channel();
+        let router = Arc::new(build::router(config, &telemetry, &background, &sandboxes, events).await?);
+        router.restore(&store.breakers().await?);
+        background.spawn(keep_breakers(Arc::clone(&router), Arc::clone(&store), stop.clone()));
         let generations = TaskTracker::new();
         let give_up = CancellationToken::new();
         let gateway = Gateway::new(
             cache,
-            Arc::new(router),
+            router,
             Limits::of(&config.server),
             Arc::clone(&telemetry),
             generations.clone(),
@@ -164,6 +168,15 @@ async fn open_store(config: &Config) -> anyhow::Result<Store> {
 async fn learn_keys(store: Arc<Store>, stop: CancellationToken) {
     if let Some(Err(error)) = stop.run_until_cancelled(store.learn_keys()).await {
         tracing::warn!(%error, "the keys of the store could not be read; every miss asks it");
+    }
+}
+
+/// Writes down which upstreams are left alone whenever that changes, so that a restart does not begin with asking them.
+async fn keep_breakers(router: Arc<Router>, store: Arc<Store>, stop: CancellationToken) {
+    while stop.run_until_cancelled(router.changed()).await.is_some() {
+        if let Err(error) = store.put_breakers(router.breakers()).await {
+            tracing::warn!(%error, "which upstreams are left alone could not be written down");
+        }
     }
 }
 

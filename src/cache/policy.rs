@@ -53,6 +53,10 @@ pub enum Skip {
     ServerTools,
     /// JSON was asked for, and this is none.
     InvalidJson,
+    /// One upstream began it and another one finished it.
+    Spliced,
+    /// Another model than the route's first wrote it, and the route says that these are not interchangeable.
+    OtherModel,
 }
 
 impl Skip {
@@ -73,6 +77,8 @@ impl Skip {
             Self::Citations => "citations",
             Self::ServerTools => "server_tools",
             Self::InvalidJson => "invalid_json",
+            Self::Spliced => "spliced",
+            Self::OtherModel => "other_model",
         }
     }
 }

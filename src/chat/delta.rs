@@ -98,6 +98,11 @@ struct Call {
 }
 
 impl Assembly {
+    /// Begins with what is there of an answer already.
+    pub fn of(answer: ChatResponse) -> Self {
+        Self { answer, has_begun: true, ..Self::default() }
+    }
+
     /// Takes in one piece. Pieces before the first [`Delta::Start`] are kept under an empty id.
     pub fn push(&mut self, delta: &Delta) {
         self.has_begun = true;
@@ -191,6 +196,12 @@ impl Assembly {
     pub fn is_finished(&self, choices: u32) -> bool {
         let ended = &self.answer.choices;
         ended.len() >= choices as usize && ended.iter().all(|choice| choice.finish.is_some())
+    }
+
+    /// Returns the last part of the first choice's text so far, empty where that is none.
+    pub fn text(&self) -> &str {
+        let content = self.answer.choices.first().map_or(&[][..], |choice| &choice.content);
+        content.last().and_then(Part::text).unwrap_or("")
     }
 
     /// Returns the answer so far, or `None` if nothing came.

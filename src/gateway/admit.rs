@@ -1,41 +1,56 @@
 //! The one way into the cache: policy and quality gate.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::generation::Job;
 use super::{Ask, Gateway};
 use crate::cache::{Insertion, Skip, judge_answer, shares_with_similar};
 use crate::chat::{ChatResponse, Entry};
 
+/// A whole answer of one upstream.
+pub(super) struct Written<'a> {
+    pub answer: Arc<ChatResponse>,
+    /// The upstream that wrote it.
+    pub provider: &'a str,
+    /// The model that it was asked for.
+    pub model: &'a str,
+    pub cost_usd: Option<f64>,
+}
+
 impl Gateway {
-    /// Takes an answer in, which cost so much, if it is fit to be kept.
+    /// Takes an answer in, if it is fit to be kept.
     ///
     /// # Errors
     /// The first reason not to keep it.
-    pub(super) fn admit(
-        &self,
-        job: &Job,
-        answer: &Arc<ChatResponse>,
-        provider: &str,
-        cost_usd: Option<f64>,
-    ) -> Result<Arc<Entry>, Skip> {
+    pub(super) fn admit(&self, job: &Job, written: Written<'_>) -> Result<Arc<Entry>, Skip> {
         let Job { ask: Ask { request, directives, .. }, plan, embedding, .. } = job;
+        let Written { answer, provider, model, cost_usd } = written;
         plan.policy.write?;
-        judge_answer(request, answer, &plan.route.cache)?;
+        let route = &plan.route;
+        if !route.is_interchangeable && route.is_other_model(model) {
+            return Err(Skip::OtherModel);
+        }
+        judge_answer(request, &answer, &route.cache)?;
+        let ttl = if route.is_fallback(model) {
+            plan.policy.ttl.min(Duration::from_secs(route.cache.fallback_ttl_seconds))
+        } else {
+            plan.policy.ttl
+        };
         let created_at = self.cache.now();
-        let is_semantic = plan.policy.is_semantic && shares_with_similar(answer);
+        let is_semantic = plan.policy.is_semantic && shares_with_similar(&answer);
         let entry = Arc::new(Entry {
             key: plan.key.fingerprint,
             tenant: directives.tenant.clone(),
             namespace: directives.namespace.clone(),
             user: plan.user.clone(),
-            model: plan.route.alias.clone(),
+            model: route.alias.clone(),
             request: Arc::clone(request),
-            answer: Arc::clone(answer),
+            answer,
             provider: provider.to_owned(),
             limit: request.limit.map(|limit| limit.tokens),
             created_at,
-            expires_at: created_at.after(plan.policy.ttl),
+            expires_at: created_at.after(ttl),
             cost_usd,
             tags: directives.tags.clone(),
             semantic: plan.key.semantic.filter(|_| is_semantic),

@@ -16,7 +16,13 @@ impl Gateway {
     /// [`GatewayError::NotForwarded`] where no provider is configured for it.
     pub async fn forward(&self, passing: Passing) -> Result<(String, Incoming), GatewayError> {
         let began = Instant::now();
-        let times = Times { first_token: began + self.limits.deadline, whole: began + self.limits.stream };
+        let deadline = began + self.limits.deadline;
+        let times = Times {
+            first_token: deadline,
+            whole: began + self.limits.stream,
+            wanted: deadline,
+            is_whole_wanted: false,
+        };
         match self.router.forward(passing, times).await {
             Some(Ok(passed)) => Ok(passed),
             Some(Err(Failure::TimedOut)) => Err(GatewayError::Deadline(self.limits.deadline)),

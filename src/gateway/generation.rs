@@ -10,12 +10,14 @@ use std::time::Instant;
 use tokio::time::Instant as Deadline;
 use tracing::Instrument;
 
+use super::admit::Written;
 use super::outcome::{Answer, GatewayError, Outcome};
 use super::{Ask, Bill, Gateway, Plan, question};
-use crate::chat::{CacheStatus, ChatResponse, Delta, Entry, Fingerprint, Source, Timing};
+use crate::cache::Skip;
+use crate::chat::{Attempt, CacheStatus, ChatResponse, Delta, Entry, Fingerprint, Source, Timing};
 use crate::config::{CacheMode, OnDisconnect};
 use crate::embed::Embedding;
-use crate::router::{Event, Failure, Generation, Opened, Times};
+use crate::router::{Event, Failure, Generation, Opened, Times, Whole};
 use crate::single_flight::{Ending, Follower, Full, Leader, Role, SingleFlight};
 use crate::telemetry::Telemetry;
 
@@ -44,7 +46,9 @@ pub(super) enum Piece {
 #[derive(Debug)]
 pub(super) struct Generated {
     answer: Arc<ChatResponse>,
-    opened: Arc<Opened>,
+    /// The upstream that wrote it.
+    provider: String,
+    attempts: Vec<Attempt>,
     /// The entry it became, if it was fit to be one.
     entry: Option<Arc<Entry>>,
     cost_usd: Option<f64>,
@@ -144,45 +148,47 @@ impl Gateway {
     /// The leader's task.
     async fn lead(self: Arc<Self>, leader: Leading, job: Arc<Job>) {
         let began = Deadline::now();
-        let times = Times { first_token: began + self.limits.deadline, whole: began + self.limits.stream };
+        let waits = job.ask.directives.deadline.unwrap_or(self.limits.deadline).min(self.limits.deadline);
+        let times = Times {
+            first_token: began + self.limits.deadline,
+            whole: began + self.limits.stream,
+            wanted: began + waits,
+            is_whole_wanted: !job.ask.stream,
+        };
         let cancels_when_left =
             self.limits.on_disconnect == OnDisconnect::Cancel || job.plan.policy.write.is_err();
-        let mut opened = None;
-        let generation =
-            self.router.generate(&job.plan.route, &job.ask.request, times, |event| match event {
-                Event::Opened(origin) => {
-                    let origin = Arc::new(origin);
-                    opened = Some(Arc::clone(&origin));
-                    leader.push(Piece::Opened(origin));
-                }
+        let generation = self.router.generate(&job.plan.route, &job.ask.request, times, |event| {
+            match event {
+                Event::Opened(origin) => leader.push(Piece::Opened(Arc::new(origin))),
                 Event::Delta(delta) => leader.push(Piece::Delta(Arc::new(delta))),
-            });
+                Event::Withdrawn => return leader.withdraw(),
+            }
+            true
+        });
         let result = tokio::select! {
             result = generation => result,
             () = leader.abandoned(), if cancels_when_left => return,
             () = self.shutdown.cancelled() => return,
         };
-        let ending = match (result, opened) {
-            (Ok(generation), Some(opened)) => self.conclude(&job, generation, opened),
-            // A router that succeeds has opened; without that there is nothing to show.
-            (Ok(_), None) => Ending::Vanished,
-            (Err(Failure::TimedOut), _) => Ending::TimedOut,
-            (Err(Failure::Upstream(failure)), _) => Ending::Failed(GatewayError::Upstream(Arc::new(failure))),
+        let ending = match result {
+            Ok(generation) => self.conclude(&job, generation),
+            Err(Failure::TimedOut) => Ending::TimedOut,
+            Err(Failure::Upstream(failure)) => Ending::Failed(GatewayError::Upstream(Arc::new(failure))),
         };
         leader.end(ending);
         self.telemetry.flights(self.flights.len());
     }
 
-    fn conclude(
-        &self,
-        job: &Job,
-        generation: Generation,
-        opened: Arc<Opened>,
-    ) -> Ending<Arc<Generated>, GatewayError> {
-        let Generation { answer, cost_usd } = generation;
+    fn conclude(&self, job: &Job, generation: Generation) -> Ending<Arc<Generated>, GatewayError> {
+        let Generation { answer, whole, provider, model, attempts, cost_usd } = generation;
         let answer = Arc::new(answer);
-        let entry = self.admit(job, &answer, &opened.provider, cost_usd);
-        let generated = |entry| Arc::new(Generated { answer, opened, entry, cost_usd });
+        let written = |answer, cost_usd| Written { answer, provider: &provider, model: &model, cost_usd };
+        let entry = match whole {
+            Whole::Itself => self.admit(job, written(Arc::clone(&answer), cost_usd)),
+            Whole::Other(own, cost_usd) => self.admit(job, written(Arc::new(*own), cost_usd)),
+            Whole::Nothing => Err(Skip::Spliced),
+        };
+        let generated = |entry| Arc::new(Generated { answer, provider, attempts, entry, cost_usd });
         match entry {
             Ok(entry) => Ending::Done(generated(Some(entry))),
             Err(skip) => {
@@ -209,7 +215,7 @@ impl Job {
     }
 
     fn outcome_of_whole(&self, generated: &Generated, collapsed: bool, timing: Timing) -> Outcome {
-        let Generated { answer, opened, entry, cost_usd: _ } = generated;
+        let Generated { answer, provider, attempts, entry, cost_usd: _ } = generated;
         let entry = entry.as_deref();
         Outcome {
             answer: Answer::Whole(Arc::clone(answer)),
@@ -221,9 +227,9 @@ impl Job {
             cache_status: self.cache_status(Some(entry.is_some()), collapsed),
             age_seconds: 0,
             ttl_seconds: entry.map(|entry| entry.ttl_seconds(entry.created_at)),
-            provider: opened.provider.clone(),
+            provider: provider.clone(),
             model: answer.model.clone(),
-            attempts: opened.attempts.clone(),
+            attempts: attempts.clone(),
             bill: generated.bill(collapsed),
             timing: Timing { upstream: Some(self.began.elapsed().as_secs_f64() * 1e3), ..timing },
         }

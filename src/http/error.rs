@@ -275,13 +275,13 @@ impl From<GatewayError> for HttpError {
 
 /// Maps the failure of every upstream that was asked.
 fn upstream(failure: &ChainFailure) -> HttpError {
-    let ChainFailure { error, attempts, kinds, retry_after, is_model_free } = failure;
+    let ChainFailure { error, attempts, kinds, retry_after, is_model_free, is_out_of_time } = failure;
     let mut mapped = if error.kind.is_callers_fault() {
         callers_fault(error)
     } else if error.kind == ProviderErrorKind::ModelMissing && *is_model_free {
         model_not_found("no upstream knows the model that was asked for")
     } else {
-        match Breakdown::of(error.kind, kinds) {
+        match Breakdown::of(error.kind, kinds, *is_out_of_time) {
             Breakdown::NobodyCouldBeAsked => HttpError::server(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "no upstream can be asked now: each one is limited, overloaded or out of use",
@@ -333,9 +333,9 @@ enum Breakdown {
 
 impl Breakdown {
     /// `last` decides alone where no call was made.
-    fn of(last: ProviderErrorKind, kinds: &[ProviderErrorKind]) -> Self {
+    fn of(last: ProviderErrorKind, kinds: &[ProviderErrorKind], is_out_of_time: bool) -> Self {
         match last {
-            ProviderErrorKind::Timeout if kinds.is_empty() => Self::TimedOut,
+            ProviderErrorKind::Timeout if kinds.is_empty() || is_out_of_time => Self::TimedOut,
             _ if kinds.iter().all(|kind| kind.is_out_of_reach()) => Self::NobodyCouldBeAsked,
             _ => Self::Failed,
         }
@@ -392,6 +392,7 @@ mod tests {
             kinds: kinds.to_vec(),
             retry_after: retry_after.map(Duration::from_secs),
             is_model_free: false,
+            is_out_of_time: false,
         };
         HttpError::from(GatewayError::Upstream(Arc::new(failure))).into_response()
     }
@@ -426,6 +427,7 @@ mod tests {
             attempts: Vec::new(),
             kinds: Vec::new(),
             retry_after: None,
+            is_out_of_time: false,
             is_model_free: false,
         })));
         assert!(!ours.message().contains("sk-secret"));

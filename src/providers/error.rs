@@ -70,7 +70,9 @@ pub enum ProviderErrorKind {
 pub enum TransportFault {
     /// Before anything was sent.
     Connect,
-    /// After that.
+    /// It could not prove who it is, so nothing was sent.
+    Untrusted,
+    /// After something was sent.
     Reset,
 }
 
@@ -83,6 +85,7 @@ impl ProviderErrorKind {
             Self::QuotaGone => "quota_gone",
             Self::ServerError => "server_error",
             Self::Transport(TransportFault::Connect) => "connect",
+            Self::Transport(TransportFault::Untrusted) => "tls",
             Self::Transport(TransportFault::Reset) => "reset",
             Self::Timeout => "timeout",
             Self::Malformed => "malformed",
@@ -158,8 +161,12 @@ impl ProviderErrorKind {
     /// upstream that was silent is not asked again in the same request.
     pub const fn is_retryable(self) -> bool {
         match self {
-            Self::RateLimited | Self::Overloaded | Self::ServerError | Self::Transport(_) => true,
+            Self::RateLimited
+            | Self::Overloaded
+            | Self::ServerError
+            | Self::Transport(TransportFault::Connect | TransportFault::Reset) => true,
             Self::QuotaGone
+            | Self::Transport(TransportFault::Untrusted)
             | Self::Timeout
             | Self::Malformed
             | Self::BadKey
@@ -221,6 +228,13 @@ impl ProviderError {
         self.kind.counts_against_breaker()
     }
 
+    /// Returns whether the upstream cannot prove who it is, or sends us elsewhere: going on would hand the key to a
+    /// stranger.
+    pub fn is_untrusted(&self) -> bool {
+        let is_redirect = self.status.is_some_and(|status| (300..400).contains(&status));
+        is_redirect || self.kind == ProviderErrorKind::Transport(TransportFault::Untrusted)
+    }
+
     /// Returns how long the upstream is to be left alone, where it said so and waiting is of use.
     pub fn wait_hint(&self) -> Option<Duration> {
         match self.kind {
@@ -260,6 +274,9 @@ impl ProviderError {
     /// failure, else how it failed. A bad answer under a good status is `malformed`, not `200`.
     pub fn attempt_label(&self) -> String {
         match (self.kind, self.status) {
+            (ProviderErrorKind::Transport(TransportFault::Untrusted), _) => {
+                ProviderErrorKind::Transport(TransportFault::Connect).name().to_owned()
+            }
             (
                 ProviderErrorKind::Transport(_) | ProviderErrorKind::Timeout | ProviderErrorKind::Malformed,
                 _,
@@ -280,10 +297,10 @@ impl From<Inexpressible> for ProviderError {
 impl From<TransportError> for ProviderError {
     fn from(error: TransportError) -> Self {
         let kind = match error {
-            TransportError::Resolve
-            | TransportError::Connect
-            | TransportError::Tls
-            | TransportError::Client => ProviderErrorKind::Transport(TransportFault::Connect),
+            TransportError::Resolve | TransportError::Connect | TransportError::Client => {
+                ProviderErrorKind::Transport(TransportFault::Connect)
+            }
+            TransportError::Tls => ProviderErrorKind::Transport(TransportFault::Untrusted),
             TransportError::Reset => ProviderErrorKind::Transport(TransportFault::Reset),
             TransportError::ConnectTimeout | TransportError::Deadline => ProviderErrorKind::Timeout,
             TransportError::TooLarge | TransportError::Encoding => ProviderErrorKind::Malformed,

@@ -10,6 +10,7 @@ mod classes;
 pub mod error;
 pub mod gemini;
 pub mod openai;
+pub mod quota;
 mod stream;
 pub mod wait;
 

@@ -60,7 +60,7 @@ pub fn is_daily_quota(body: &Value) -> bool {
 }
 
 /// Returns the value of a header that is there once, or always the same. Units may be spelt `µs`, so it is UTF-8.
-fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+pub(super) fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     let mut values = headers.get_all(name).iter();
     let first = values.next()?;
     if values.any(|value| value != first) {
@@ -120,19 +120,25 @@ fn resets(headers: &HeaderMap, body: Option<&Value>) -> impl Iterator<Item = Dur
         let name = name.as_str();
         if let Some(dimension) = name.strip_prefix("x-ratelimit-reset-") {
             is_exhausted(header(headers, &format!("x-ratelimit-remaining-{dimension}"))?)?;
-            let value = header(headers, name)?;
-            seconds(value, 1.0).or_else(|| go_duration(value))
+            reset(headers, name)
         } else if name == "x-ratelimit-reset" {
             is_exhausted(header(headers, "x-ratelimit-remaining")?)?;
             epoch_milliseconds(headers, header(headers, name)?)
         } else {
             let dimension = name.strip_prefix("anthropic-ratelimit-")?.strip_suffix("-reset")?;
             is_exhausted(header(headers, &format!("anthropic-ratelimit-{dimension}-remaining"))?)?;
-            since_answer(headers, header(headers, name)?.parse::<Timestamp>().ok()?.into())
+            reset(headers, name)
         }
     });
     let of_body = body.and_then(|body| reset_in_body(headers, body));
     of_headers.chain(of_body).filter(|wait| !wait.is_zero())
+}
+
+/// Reads how long it is until a limit is whole again: seconds, a Go duration, or a moment.
+pub(super) fn reset(headers: &HeaderMap, name: &str) -> Option<Duration> {
+    let value = header(headers, name)?;
+    let of_moment = || since_answer(headers, value.parse::<Timestamp>().ok()?.into());
+    seconds(value, 1.0).or_else(|| go_duration(value)).or_else(of_moment)
 }
 
 /// OpenRouter repeats the headers of its own limits in the body, and sends some of them only there.

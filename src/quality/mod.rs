@@ -40,6 +40,26 @@ pub fn is_refusal(text: &str) -> bool {
     REFUSALS.iter().any(|opening| text.starts_with(opening))
 }
 
+/// stub
+#[derive(Clone, Copy, Debug)]
+pub enum Defect {
+    Empty,
+}
+impl Defect {
+    /// stub
+    pub const fn name(self) -> &'static str {
+        "empty"
+    }
+}
+/// stub
+pub fn defect(_: &crate::chat::ChatRequest, _: &crate::chat::ChatResponse) -> Option<Defect> {
+    None
+}
+/// stub
+pub fn is_endless(_: &str) -> bool {
+    false
+}
+
 /// Returns whether a text is one JSON value and nothing more.
 pub fn is_json(text: &str) -> bool {
     serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()

@@ -1,7 +1,7 @@
 //! The account of one answer: what it took and what it cost.
 //!
-//! Only the call that answered is in it. What a vendor may have billed for calls that failed, or for an answer that
-//! broke off, nobody tells.
+//! A call that brought words is in it, also where they broke off: those are estimated. What a vendor may have billed for
+//! calls that failed without a word, nobody tells.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +10,8 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::attempt::Attempt;
 use super::generate::Event;
+use super::{Router, Step};
 use crate::chat::{ChatRequest, ChatResponse, Delta, Usage};
 use crate::cost;
 use crate::telemetry::Tokens;
@@ -60,25 +60,26 @@ impl Counter {
     }
 }
 
-impl Attempt<'_> {
-    /// Settles the account of an answer that this attempt brought: has its tokens counted where the vendor did not,
-    /// handing them on as the last piece, and returns what it cost in USD as far as that is known.
-    pub async fn settle(
+impl Router {
+    /// Settles the account of an answer, or of what came of one: has its tokens counted where the vendor did not, handing
+    /// them on as the last piece, and returns what it cost in USD as far as that is known.
+    pub(super) async fn settle(
         &self,
+        step: &Step,
+        request: &Arc<ChatRequest>,
         answer: &mut ChatResponse,
-        sink: &mut (impl FnMut(Event) + Send),
+        sink: &mut (impl FnMut(Event) -> bool + Send),
     ) -> Option<f64> {
-        let Self { router, step, request, .. } = self;
         if answer.usage.is_none() {
-            answer.usage = router.counter.count(request, answer).await;
+            answer.usage = self.counter.count(request, answer).await;
             if let Some(usage) = answer.usage.clone() {
                 sink(Event::Delta(Delta::Usage(usage)));
             }
         }
         let usage = answer.usage.as_ref()?;
-        router.telemetry.tokens(&step.upstream.name, step.model_label(), tokens_of(usage));
+        self.telemetry.tokens(&step.upstream.name, step.model_label(), tokens_of(usage));
         let cost_usd = cost::cost_of(&step.upstream.tariff, &step.model, usage)?;
-        router.telemetry.spent(cost_usd);
+        self.telemetry.spent(cost_usd);
         Some(cost_usd)
     }
 }

@@ -8,22 +8,34 @@ use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use super::clock::unix_seconds;
-use super::generate::{Event, Opened, Times};
+use super::generate::{Event, Opened};
 use super::{Router, Step};
 use crate::chat::{self, Assembly, ChatRequest, ChatResponse, Delta, FinishReason};
 use crate::providers::{ProviderError, ProviderErrorKind, StreamDecoder, failed, is_event_stream, refused};
+use crate::quality::{self, Defect};
 use crate::transport::{BODY_BYTES_MAX, Body, CallLimits, Incoming, Outgoing};
 use crate::wire::Format;
 
 /// How one call ended.
 pub(super) enum Ended {
     Answered(Box<ChatResponse>),
+    /// It is whole, and none: nothing of it is handed on.
+    Defective(Box<ChatResponse>, Defect),
     /// Nothing was sent: the upstream's format has no words for the request.
     Unsendable(ProviderError),
-    /// Nothing was handed on: somebody else may be asked.
+    /// Nothing is handed on: somebody else may be asked.
     Failed(ProviderError),
-    /// Pieces were handed on before it broke.
-    Broken(ProviderError),
+    /// Pieces that cannot be taken back were handed on before it broke: these.
+    Broken(ProviderError, Box<ChatResponse>),
+    /// Whoever takes the pieces wants no more of them.
+    Stopped,
+}
+
+/// How one call ended, and what it took.
+pub(super) struct Called {
+    pub ended: Ended,
+    pub first_token: Option<Duration>,
+    pub took: Duration,
 }
 
 /// One call.
@@ -31,7 +43,16 @@ pub(super) struct Attempt<'a> {
     pub router: &'a Router,
     pub step: &'a Step,
     pub request: &'a Arc<ChatRequest>,
-    pub times: Times,
+    pub times: CallTimes,
+}
+
+/// The limits of one call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CallTimes {
+    /// Nothing has come by then: given up.
+    pub first_token: Instant,
+    /// Not over by then: given up.
+    pub whole: Instant,
 }
 
 /// How long an upstream that does not stream may take for the whole answer; its first byte is its last.
@@ -41,6 +62,8 @@ const GRACE: Duration = Duration::from_secs(2);
 /// The largest error body that is read, and how long it may take after its headers. What came by then is judged.
 pub(super) const ERROR_BYTES_MAX: usize = 64 << 10;
 pub(super) const ERROR_TIME: Duration = Duration::from_secs(5);
+/// Bytes of text after which a stream is looked at again for endless repetition.
+const CHECK_BYTES: usize = 4 << 10;
 /// Answers from this size on are read off the async threads: they take longer than half a millisecond.
 const LARGE_ANSWER_BYTES: usize = 128 << 10;
 
@@ -50,62 +73,83 @@ impl Attempt<'_> {
     pub async fn run(
         &self,
         attempts: &mut Vec<chat::Attempt>,
-        sink: &mut (impl FnMut(Event) + Send),
-    ) -> Ended {
+        sink: &mut (impl FnMut(Event) -> bool + Send),
+    ) -> Called {
         let streams = self.step.upstream.streams(&self.step.model);
-        let ended = self.call(streams, attempts, sink).await;
-        match ended {
+        let called = self.call(streams, attempts, sink).await;
+        match called.ended {
             Ended::Failed(error) if streams && says_it_cannot_stream(&error) => {
                 self.step.upstream.learn_whole_only(&self.step.model);
-                self.note_failure(attempts, &error);
                 self.call(false, attempts, sink).await
             }
-            ended => ended,
+            ended => Called { ended, ..called },
         }
-        .inspect_failure(|error| self.note_failure(attempts, error))
     }
 
     async fn call(
         &self,
         streams: bool,
         attempts: &mut Vec<chat::Attempt>,
-        sink: &mut (impl FnMut(Event) + Send),
-    ) -> Ended {
+        sink: &mut (impl FnMut(Event) -> bool + Send),
+    ) -> Called {
         let Step { upstream, model, .. } = self.step;
+        let began = Instant::now();
         let outgoing = match upstream.provider.prepare(self.request, model, streams) {
             Ok(outgoing) => outgoing,
-            Err(error) => return Ended::Unsendable(error),
+            Err(error) => {
+                let ended = Ended::Unsendable(error);
+                return Called { ended, first_token: None, took: Duration::ZERO };
+            }
         };
-        let began = Instant::now();
-        let mut progress = Progress { attempt: self, began, sink, attempts, opened: false };
+        let mut progress = Progress {
+            attempt: self,
+            began,
+            sink,
+            attempts,
+            assembly: Assembly::default(),
+            checked: 0,
+            first_token: None,
+            is_judged: false,
+            opened: false,
+        };
         let ended = progress.call(outgoing, streams).await;
-        let outcome = match &ended {
+        let first_token = progress.first_token;
+        let took = began.elapsed();
+        let label = match &ended {
             Ended::Answered(answer) if is_refusal(answer) => ProviderErrorKind::Refusal.name(),
             Ended::Answered(_) => "ok",
-            Ended::Failed(error) | Ended::Broken(error) | Ended::Unsendable(error) => error.kind.name(),
+            Ended::Defective(_, _) => "defective",
+            Ended::Stopped => "stopped",
+            Ended::Failed(error) | Ended::Broken(error, _) | Ended::Unsendable(error) => error.kind.name(),
         };
-        let (telemetry, upstream) = (&self.router.telemetry, &self.step.upstream.name);
-        let model = self.step.model_label();
-        telemetry.upstream_called(upstream, model, outcome, began.elapsed().as_secs_f64());
-        ended
+        let telemetry = &self.router.telemetry;
+        telemetry.upstream_called(&upstream.name, self.step.model_label(), label, took.as_secs_f64());
+        self.note(&ended, attempts);
+        Called { ended, first_token, took }
     }
 
-    fn note_failure(&self, attempts: &mut Vec<chat::Attempt>, error: &ProviderError) {
-        // Its class and not its words: a vendor may quote the prompt when it says what is wrong with it.
-        let (upstream, kind, status) = (self.step.name(), error.kind.name(), error.status);
-        tracing::warn!(upstream, kind, status, "an upstream failed");
-        attempts.push(chat::Attempt { upstream: self.step.name(), result: error.attempt_label() });
-    }
-}
-
-impl Ended {
-    /// Calls `note` with the failure of a call that nothing was handed on of. One that broke later was noted as a
-    /// success when it began.
-    fn inspect_failure(self, note: impl FnOnce(&ProviderError)) -> Self {
-        if let Self::Failed(error) = &self {
-            note(error);
-        }
-        self
+    /// Notes how a call ended; one that was opened stands there already, as a success.
+    fn note(&self, ended: &Ended, attempts: &mut Vec<chat::Attempt>) {
+        let result = match ended {
+            Ended::Answered(_) | Ended::Stopped | Ended::Unsendable(_) => return,
+            Ended::Defective(_, defect) => {
+                tracing::debug!(upstream = self.step.name(), defect = defect.name(), "an answer is none");
+                ProviderErrorKind::Malformed.name().to_owned()
+            }
+            Ended::Broken(error, _) => {
+                // It was noted as a success when it began.
+                attempts.pop();
+                error.attempt_label()
+            }
+            Ended::Failed(error) => {
+                // Its class and not its words: a vendor may quote the prompt when it says what is wrong with it. What
+                // concerns more than this one request is logged louder, once, when it changes what is done.
+                let (upstream, kind, status) = (self.step.name(), error.kind.name(), error.status);
+                tracing::debug!(upstream, kind, status, "a call failed");
+                error.attempt_label()
+            }
+        };
+        attempts.push(chat::Attempt { upstream: self.step.name(), result });
     }
 }
 
@@ -129,22 +173,71 @@ struct Progress<'a, S> {
     began: Instant,
     sink: &'a mut S,
     attempts: &'a mut Vec<chat::Attempt>,
+    /// What has come of a stream so far.
+    assembly: Assembly,
+    /// Bytes of its text that were looked at for endless repetition.
+    checked: usize,
+    first_token: Option<Duration>,
+    /// Whether the answer was found to be one before anything of it was handed on.
+    is_judged: bool,
     /// Whether anything was handed on.
     opened: bool,
 }
 
-impl<S: FnMut(Event) + Send> Progress<'_, S> {
+/// Why a call goes no further.
+enum Halt {
+    Failed(ProviderError),
+    /// Nobody wants more of it.
+    Stopped,
+}
+
+impl<E: Into<ProviderError>> From<E> for Halt {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl<S: FnMut(Event) -> bool + Send> Progress<'_, S> {
     async fn call(&mut self, outgoing: Outgoing, streams: bool) -> Ended {
         let result = if streams { self.stream(outgoing).await } else { self.whole(outgoing).await };
-        match result {
-            Ok(answer) => Ended::Answered(Box::new(answer)),
-            Err(error) if self.opened => Ended::Broken(error),
-            Err(error) => Ended::Failed(error),
+        let error = match result {
+            Ok(answer) => return self.judge(answer),
+            Err(Halt::Stopped) => return Ended::Stopped,
+            Err(Halt::Failed(error)) => error,
+        };
+        if self.take_back() {
+            return Ended::Failed(error);
+        }
+        let said = std::mem::take(&mut self.assembly).into_answer().unwrap_or_default();
+        Ended::Broken(error, Box::new(said))
+    }
+
+    /// Holds back a whole answer that is none, if that can still be done.
+    fn judge(&mut self, answer: ChatResponse) -> Ended {
+        let answer = Box::new(answer);
+        let defect = if self.is_judged { None } else { quality::defect(self.attempt.request, &answer) };
+        match defect {
+            Some(defect) if self.take_back() => Ended::Defective(answer, defect),
+            _ => Ended::Answered(answer),
         }
     }
 
+    /// Takes back all that was handed on, with the attempt that was noted for it. Returns whether nothing is left.
+    fn take_back(&mut self) -> bool {
+        if !self.opened {
+            return true;
+        }
+        let is_back = (self.sink)(Event::Withdrawn);
+        if is_back {
+            // It was noted as a success when it began; how it ended is noted in its place.
+            self.attempts.pop();
+            self.opened = false;
+        }
+        is_back
+    }
+
     async fn send(&self, outgoing: Outgoing, first_byte: Instant) -> Result<Incoming, ProviderError> {
-        let Attempt { router, step, times, .. } = self.attempt;
+        let Attempt { router, step, request, times } = self.attempt;
         let limits = CallLimits {
             connect_timeout: Duration::from_millis(step.upstream.timeouts.connect_ms),
             deadline: times.whole,
@@ -153,13 +246,14 @@ impl<S: FnMut(Event) + Send> Progress<'_, S> {
         let sent = timeout_at(first_byte, router.transport.send(outgoing, limits));
         let response = sent.await.map_err(|_| ProviderError::timeout("response"))??;
         if response.status.as_u16() == 200 {
+            router.learn_room(step, request, &response.headers);
             return Ok(response);
         }
         let Incoming { status, headers, body } = response;
         Err(failed(status, &headers, &body.at_most(ERROR_BYTES_MAX, ERROR_TIME).await))
     }
 
-    async fn whole(&mut self, outgoing: Outgoing) -> Result<ChatResponse, ProviderError> {
+    async fn whole(&mut self, outgoing: Outgoing) -> Result<ChatResponse, Halt> {
         let response = self.send(outgoing, self.whole_deadline()).await?;
         self.read_whole(response.body).await
     }
@@ -169,18 +263,23 @@ impl<S: FnMut(Event) + Send> Progress<'_, S> {
         times.whole.min(times.first_token.max(self.began + WHOLE_ANSWER))
     }
 
-    async fn read_whole(&mut self, body: Body) -> Result<ChatResponse, ProviderError> {
+    async fn read_whole(&mut self, body: Body) -> Result<ChatResponse, Halt> {
         let read = timeout_at(self.whole_deadline(), body.whole());
         let bytes = read.await.map_err(|_| ProviderError::timeout("answer"))??;
         let mut answer = decode(self.attempt.step.upstream.provider.format(), bytes).await?;
         complete(&mut answer.id, &mut answer.created, &mut answer.model, &self.attempt.step.model);
+        if quality::defect(self.attempt.request, &answer).is_some() {
+            // Nothing of it has been handed on, and nothing is.
+            return Ok(answer);
+        }
+        self.is_judged = true;
         for delta in answer.deltas() {
-            self.hand_on(delta, &answer.model);
+            self.hand_on(delta, &answer.model)?;
         }
         Ok(answer)
     }
 
-    async fn stream(&mut self, outgoing: Outgoing) -> Result<ChatResponse, ProviderError> {
+    async fn stream(&mut self, outgoing: Outgoing) -> Result<ChatResponse, Halt> {
         let Attempt { step, request, times, .. } = self.attempt;
         let response = self.send(outgoing, times.first_token).await?;
         if !is_event_stream(&response.headers) {
@@ -193,7 +292,6 @@ impl<S: FnMut(Event) + Send> Progress<'_, S> {
         }
         let decoder = StreamDecoder::new(step.upstream.provider.format(), request.choices());
         let mut incoming = Stream { body: response.body, decoder, last_token: None, completed: None };
-        let mut assembly = Assembly::default();
         let mut model = step.model.clone();
         let mut held = Vec::new();
         let mut deltas = Vec::new();
@@ -204,12 +302,12 @@ impl<S: FnMut(Event) + Send> Progress<'_, S> {
                     complete(id, created, named, &step.model);
                     model.clone_from(named);
                 }
-                assembly.push(&delta);
+                self.assembly.push(&delta);
                 if self.opened || says_something(&delta) {
                     for held in held.drain(..) {
-                        self.hand_on(held, &model);
+                        self.hand_on(held, &model)?;
                     }
-                    self.hand_on(delta, &model);
+                    self.hand_on(delta, &model)?;
                 } else {
                     held.push(delta);
                 }
@@ -217,33 +315,51 @@ impl<S: FnMut(Event) + Send> Progress<'_, S> {
             if !more? {
                 break;
             }
+            self.check_for_repetition()?;
         }
         // A last word of the vendor's is no end where a choice has not said why it ended. Some servers ignore how many
         // choices were asked for, so those that began count.
-        if !assembly.is_finished(1) {
-            return Err(ProviderError::broken_off());
+        if !self.assembly.is_finished(1) {
+            return Err(ProviderError::broken_off().into());
         }
         for held in held {
-            self.hand_on(held, &model);
+            self.hand_on(held, &model)?;
         }
-        assembly.into_answer().ok_or_else(ProviderError::broken_off)
+        let answer = std::mem::take(&mut self.assembly).into_answer();
+        Ok(answer.ok_or_else(ProviderError::broken_off)?)
     }
 
-    /// Hands a piece on; after the first one nobody else is asked.
-    fn hand_on(&mut self, delta: Delta, model: &str) {
+    /// Ends a stream that says the same for ever, if nobody has seen it yet: there is no end to wait for.
+    fn check_for_repetition(&mut self) -> Result<(), Halt> {
+        let text = self.assembly.text();
+        if text.len() < self.checked + CHECK_BYTES {
+            return Ok(());
+        }
+        self.checked = text.len();
+        if quality::is_endless(text) && self.take_back() {
+            return Err(ProviderError::malformed("the answer repeats itself without end").into());
+        }
+        Ok(())
+    }
+
+    /// Hands a piece on, unless nobody wants it.
+    fn hand_on(&mut self, delta: Delta, model: &str) -> Result<(), Halt> {
+        let mut is_wanted = true;
         if !self.opened {
             self.opened = true;
             let Attempt { router, step, .. } = self.attempt;
-            let elapsed = self.began.elapsed().as_secs_f64();
-            router.telemetry.first_token(&step.upstream.name, step.model_label(), elapsed);
+            let elapsed = self.began.elapsed();
+            self.first_token = Some(elapsed);
+            router.telemetry.first_token(&step.upstream.name, step.model_label(), elapsed.as_secs_f64());
             self.attempts.push(chat::Attempt { upstream: step.name(), result: "200".to_owned() });
-            (self.sink)(Event::Opened(Opened {
-                provider: step.upstream.name.clone(),
+            is_wanted = (self.sink)(Event::Opened(Opened {
+                provider: step.upstream.name.to_string(),
                 model: model.to_owned(),
                 attempts: self.attempts.clone(),
             }));
         }
-        (self.sink)(Event::Delta(delta));
+        is_wanted &= (self.sink)(Event::Delta(delta));
+        if is_wanted { Ok(()) } else { Err(Halt::Stopped) }
     }
 }
 

@@ -72,7 +72,9 @@ pub enum Verdict {
     /// The upstream answered, and with something that says nothing of its health: a limit, a caller's mistake.
     Neutral,
     /// A counted failure; `draw` in [0, 1) shortens the wait that it may cause.
-    Failure { draw: f64 },
+    Failure {
+        draw: f64,
+    },
 }
 
 /// What a verdict changed.
@@ -168,13 +170,7 @@ impl Breaker {
     }
 
     /// Takes in how a call ended.
-    pub fn judge(
-        &mut self,
-        is_probe: bool,
-        verdict: Verdict,
-        now: Instant,
-        settings: &Settings,
-    ) -> Change {
+    pub fn judge(&mut self, is_probe: bool, verdict: Verdict, now: Instant, settings: &Settings) -> Change {
         match (self.state, is_probe) {
             (State::Closed, _) => self.judge_closed(verdict, now, settings),
             (State::Open { until, .. }, true) => self.judge_probe(verdict, until, now, settings),
@@ -213,13 +209,7 @@ impl Breaker {
         Change::Opened
     }
 
-    fn judge_probe(
-        &mut self,
-        verdict: Verdict,
-        until: Instant,
-        now: Instant,
-        settings: &Settings,
-    ) -> Change {
+    fn judge_probe(&mut self, verdict: Verdict, until: Instant, now: Instant, settings: &Settings) -> Change {
         self.give_back();
         match verdict {
             Verdict::Success | Verdict::Neutral => {
@@ -293,9 +283,9 @@ impl Window {
 
     fn sums(&mut self, now: Instant, window: Duration) -> (u32, u32) {
         self.forget(now, window);
-        self.slots.iter().fold((0, 0), |(calls, failures), slot| {
-            (calls + slot.calls, failures + slot.failures)
-        })
+        self.slots
+            .iter()
+            .fold((0, 0), |(calls, failures), slot| (calls + slot.calls, failures + slot.failures))
     }
 
     fn forget(&mut self, now: Instant, window: Duration) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::generate::ChainFailure;
+use super::failure::ChainFailure;
 use super::{Route, Router, Step};
 use crate::chat::ChatRequest;
 use crate::providers::{ProviderError, failed, refused};

@@ -7,7 +7,7 @@ use http::{HeaderMap, Method, StatusCode};
 use tokio::time::{Instant, timeout_at};
 
 use super::attempt::{ERROR_BYTES_MAX, ERROR_TIME};
-use super::generate::{ChainFailure, Failure};
+use super::failure::{ChainFailure, Failure};
 use super::{Router, Times};
 use crate::providers::{ProviderError, ProviderErrorKind, failed};
 use crate::transport::{CallLimits, Incoming, Outgoing};
@@ -73,19 +73,19 @@ impl Router {
             Err(error) => error.kind.name(),
         };
         self.telemetry.upstream_called(&upstream.name, "other", outcome, began.elapsed().as_secs_f64());
-        let named = result.map(|response| (upstream.name.clone(), response));
+        let named = result.map(|response| (upstream.name.to_string(), response));
         Some(named.map_err(|error| {
             if error.kind == ProviderErrorKind::Timeout && Instant::now() >= times.first_token {
                 return Failure::TimedOut;
             }
             let (kind, status) = (error.kind.name(), error.status);
             tracing::warn!(
-                upstream = upstream.name,
+                upstream = &*upstream.name,
                 kind,
                 status,
                 "an upstream failed a call that was passed on"
             );
-            Failure::Upstream(ChainFailure::of_one(upstream.name.clone(), error, false))
+            Failure::Upstream(ChainFailure::of_one(upstream.name.to_string(), error, false))
         }))
     }
 }

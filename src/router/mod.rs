@@ -1,35 +1,49 @@
 //! Who is asked, for how long, and who is asked next?
 //!
-//! A route is a name and a chain of upstreams. The chain is walked in order: an upstream that fails before anything of
-//! its answer was handed on gives way to the next one, unless the caller's own mistake was the reason. Knows no cache
-//! but the settings it carries for its routes.
+//! A route is a name and a chain of upstreams. `generate` walks it: those that are well first, each within its limits,
+//! again where that helps, on to the next one where it does not, unless the caller's own mistake was the reason; and
+//! `rescue` finishes what broke off after its first words. What is decided without I/O stands apart and is pure:
+//! `breaker`, `budget`, `retry`, `splice`. Knows no cache but the settings it carries for its routes.
 
 mod account;
+mod account_state;
 mod attempt;
+mod breaker;
+mod budget;
 mod clock;
 mod count;
+mod failure;
 mod forward;
 mod generate;
+mod limits;
+mod order;
+mod rescue;
 mod resolve;
+mod retry;
 mod snapshot;
+mod splice;
+mod target;
 mod upstream;
+mod watch;
 
 use std::sync::Arc;
 
 use crate::chat::{KeyRules, ModelAlias};
 use crate::config::{CacheConfig, Config};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Events, Telemetry};
 use crate::transport::Transport;
 
 pub use count::TokenCount;
+pub use failure::{ChainFailure, Failure};
 pub use forward::Passing;
-pub use generate::{ChainFailure, Event, Failure, Generation, Opened, Times};
+pub use generate::{Event, Generation, Opened, Times, Whole};
 pub use resolve::{Route, Step, UnknownModel};
 pub use snapshot::{BreakerState, Condition, Parked, Percentiles, UpstreamHealth};
 pub use upstream::Upstream;
 
 use account::Counter;
 use resolve::Routes;
+use watch::Watch;
 
 /// All routes and upstreams.
 pub struct Router {
@@ -39,6 +53,7 @@ pub struct Router {
     transport: Transport,
     telemetry: Arc<Telemetry>,
     counter: Counter,
+    watch: Watch,
 }
 
 impl Router {
@@ -50,12 +65,13 @@ impl Router {
         default_model: Option<String>,
         transport: Transport,
         telemetry: Arc<Telemetry>,
+        events: Events,
     ) -> Self {
         let aliases = config.routes.iter().map(|route| {
             let cache = Arc::new(config.cache.overridden(&route.cache));
             let chain = route.chain.iter().filter_map(|step| {
                 let (provider, model) = step.split_once('/')?;
-                let upstream = upstreams.iter().find(|upstream| upstream.name == provider)?;
+                let upstream = upstreams.iter().find(|upstream| *upstream.name == *provider)?;
                 Some(Step { upstream: Arc::clone(upstream), model: model.to_owned(), is_free: false })
             });
             let built = Route {
@@ -64,6 +80,11 @@ impl Router {
                 chain: chain.collect(),
                 key_rules: Arc::new(key_rules(&cache)),
                 cache,
+                strategy: route.strategy,
+                weights: route.weights.clone(),
+                retry: config.retry.overridden(&route.retry),
+                is_interchangeable: route.interchangeable,
+                rescue_by_turn: route.rescue_by_turn,
             };
             (route.model.clone(), Arc::new(built))
         });
@@ -71,17 +92,19 @@ impl Router {
             .passthrough
             .provider
             .as_ref()
-            .and_then(|name| upstreams.iter().find(|upstream| &upstream.name == name).map(Arc::clone));
+            .and_then(|name| upstreams.iter().find(|upstream| *upstream.name == **name).map(Arc::clone));
         let cache = Arc::new(config.cache.clone());
         let routes = Routes {
             other: Arc::from("other"),
             aliases: aliases.collect(),
             key_rules: Arc::new(key_rules(&cache)),
             cache,
+            retry: config.retry,
             upstreams,
             default_model,
         };
-        Self { routes, passthrough, transport, telemetry, counter: Counter::default() }
+        let watch = Watch::new(events, &config.breaker, config.retry);
+        Self { routes, passthrough, transport, telemetry, counter: Counter::default(), watch }
     }
 
     /// Returns the route of a model name; `None` means the alias `default`.
@@ -95,17 +118,6 @@ impl Router {
     /// Returns the label of a model name in metrics: a configured name or `other`.
     pub fn label(&self, asked: Option<&str>) -> Arc<str> {
         self.routes.label(asked)
-    }
-
-    /// Returns how every upstream is, in the order of the configuration.
-    pub fn health(&self) -> Vec<UpstreamHealth> {
-        let well = |upstream: &Arc<Upstream>| UpstreamHealth {
-            name: upstream.name.clone(),
-            parked: None,
-            overall: Condition { is_healthy: true, ..Condition::default() },
-            models: Vec::new(),
-        };
-        self.routes.upstreams.iter().map(well).collect()
     }
 
     /// Returns every name that may be asked for, with who answers.

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Upstream;
-use crate::chat::{KeyRules, ModelAlias};
-use crate::config::{CacheConfig, ProviderKind};
+use crate::chat::{ChatRequest, KeyRules, ModelAlias, OutputFormat, Part};
+use crate::config::{CacheConfig, Capability, ProviderKind, RetryConfig, Strategy};
+use crate::providers::{ProviderError, ProviderErrorKind};
 
 /// Where a request goes, and how it is cached.
 #[derive(Debug)]
@@ -18,6 +19,29 @@ pub struct Route {
     pub chain: Vec<Step>,
     pub key_rules: Arc<KeyRules>,
     pub cache: Arc<CacheConfig>,
+    /// In which order those of the chain are asked that are well.
+    pub strategy: Strategy,
+    /// The share of each of the chain, for [`Strategy::Weighted`].
+    pub weights: Option<Vec<u32>>,
+    pub retry: RetryConfig,
+    /// Whether an answer of another model than the first may be kept as the route's answer.
+    pub is_interchangeable: bool,
+    /// Whether an answer that broke off may be finished by asking the next upstream to continue it.
+    pub rescue_by_turn: bool,
+}
+
+impl Route {
+    /// Returns whether an answer of this model is that of a fallback: the route has a first choice, and this is another
+    /// model.
+    pub fn is_fallback(&self, model: &str) -> bool {
+        let has_first_choice = matches!(self.strategy, Strategy::Ordered | Strategy::LastSuccess);
+        has_first_choice && self.is_other_model(model)
+    }
+
+    /// Returns whether this is another model than the first of the chain.
+    pub fn is_other_model(&self, model: &str) -> bool {
+        self.chain.first().is_some_and(|first| first.model != model)
+    }
 }
 
 /// One upstream of a chain, and what it is to be asked for.
@@ -39,6 +63,36 @@ impl Step {
     /// Returns how many tokens prompt and answer may have together, where that is configured.
     pub fn context_window(&self) -> Option<u64> {
         self.upstream.context_window(&self.model)
+    }
+
+    /// Returns whether the model is declared to be able to do this.
+    pub(super) fn declares(&self, capability: Capability) -> bool {
+        self.upstream.declares(&self.model, capability)
+    }
+
+    /// Returns why the model cannot be asked this, as far as its declared capabilities tell.
+    pub(super) fn objection(&self, request: &ChatRequest) -> Option<ProviderError> {
+        let has_images = || {
+            let mut parts = request.messages.iter().flat_map(|message| &message.content);
+            parts.any(|part| matches!(part, Part::Image(_)))
+        };
+        let wants_schema = matches!(request.output_format, OutputFormat::JsonSchema(_));
+        let needs = [
+            (Capability::Tools, "tools", !request.tools.is_empty()),
+            (Capability::JsonSchema, "response_format", wants_schema),
+            (Capability::Images, "messages", has_images()),
+        ];
+        let lacking = needs
+            .into_iter()
+            .find(|(capability, _, is_needed)| *is_needed && self.upstream.lacks(&self.model, *capability));
+        lacking.map(|(_, field, _)| ProviderError {
+            param: Some(field.to_owned()),
+            code: Some("unsupported_parameter".to_owned()),
+            ..ProviderError::new(
+                ProviderErrorKind::Capability,
+                format_args!("`{field}` asks for what the model is not declared to be able to do"),
+            )
+        })
     }
 
     /// Returns the model's label in metrics: its name where that is configured, else `other`.
@@ -68,6 +122,7 @@ pub struct Routes {
     /// The keys and the cache settings of every name that is not a route.
     pub(super) key_rules: Arc<KeyRules>,
     pub(super) cache: Arc<CacheConfig>,
+    pub(super) retry: RetryConfig,
 }
 
 /// The alias that a request without a model means.
@@ -113,9 +168,9 @@ impl Routes {
             self.aliases.keys().map(|alias| (alias.clone(), "refrain".to_owned())).collect();
         aliases.sort();
         for upstream in &self.upstreams {
-            let owner = &upstream.name;
+            let owner = upstream.name.to_string();
             match &upstream.models {
-                None => aliases.push((format!("{owner}/*"), owner.clone())),
+                None => aliases.push((format!("{owner}/*"), owner)),
                 Some(models) => aliases
                     .extend(models.iter().map(|model| (format!("{owner}/{}", model.name), owner.clone()))),
             }
@@ -134,13 +189,18 @@ impl Routes {
             chain,
             key_rules: Arc::clone(&self.key_rules),
             cache: Arc::clone(&self.cache),
+            strategy: Strategy::Ordered,
+            weights: None,
+            retry: self.retry,
+            is_interchangeable: true,
+            rescue_by_turn: false,
         })
     }
 
     /// `provider/model`.
     fn full_name(&self, name: &str) -> Option<Step> {
         let (provider, model) = name.split_once('/')?;
-        let upstream = self.upstreams.iter().find(|upstream| upstream.name == provider)?;
+        let upstream = self.upstreams.iter().find(|upstream| *upstream.name == *provider)?;
         upstream.step(model)
     }
 
@@ -189,7 +249,7 @@ mod tests {
     }
 
     fn routes(upstreams: Vec<Arc<Upstream>>, default_model: Option<&str>) -> Routes {
-        let Config { cache, .. } = load(&Flags::default(), &Environment::default()).unwrap();
+        let Config { cache, retry, .. } = load(&Flags::default(), &Environment::default()).unwrap();
         Routes {
             aliases: HashMap::new(),
             other: Arc::from("other"),
@@ -197,6 +257,7 @@ mod tests {
             default_model: default_model.map(str::to_owned),
             key_rules: Arc::default(),
             cache: Arc::new(cache),
+            retry,
         }
     }
 

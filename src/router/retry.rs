@@ -68,13 +68,8 @@ mod tests {
     use super::*;
     use crate::providers::TransportFault;
 
-    const FIRST: Situation = Situation {
-        calls_here: 1,
-        calls: 1,
-        time_left: Duration::from_secs(60),
-        has_next: true,
-        draw: 0.5,
-    };
+    const FIRST: Situation =
+        Situation { calls_here: 1, calls: 1, time_left: Duration::from_secs(60), has_next: true, draw: 0.5 };
 
     fn failed(kind: ProviderErrorKind, hint_ms: Option<u64>) -> ProviderError {
         ProviderError { retry_after: hint_ms.map(Duration::from_millis), ..ProviderError::new(kind, "") }
@@ -117,7 +112,8 @@ mod tests {
         ] {
             assert_eq!(wait(kind, None, FIRST), None, "{}", kind.name());
         }
-        let told = ProviderError { should_retry: Some(false), ..failed(ProviderErrorKind::ServerError, None) };
+        let told =
+            ProviderError { should_retry: Some(false), ..failed(ProviderErrorKind::ServerError, None) };
         assert_eq!(wait_before_retry(&told, &RetryConfig::default(), FIRST), None);
     }
 

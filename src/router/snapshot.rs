@@ -60,6 +60,31 @@ pub struct Condition {
     pub first_token_ms: Option<Percentiles>,
 }
 
+impl Condition {
+    /// Returns what many come to: the worst state, the sums, the latest moments, the percentiles of the slowest.
+    pub(super) fn of_all<'a>(all: impl Iterator<Item = &'a Self>) -> Self {
+        let nothing = Self { is_healthy: true, ..Self::default() };
+        all.fold(nothing, |overall, one| Self {
+            is_healthy: overall.is_healthy && one.is_healthy,
+            breaker: overall.breaker.max(one.breaker),
+            open_until: overall.open_until.max(one.open_until),
+            rate_limited_until: overall.rate_limited_until.max(one.rate_limited_until),
+            consecutive_failures: overall.consecutive_failures.max(one.consecutive_failures),
+            last_success: overall.last_success.max(one.last_success),
+            in_flight: overall.in_flight + one.in_flight,
+            latency_ms: slower(overall.latency_ms, one.latency_ms),
+            first_token_ms: slower(overall.first_token_ms, one.first_token_ms),
+        })
+    }
+}
+
+fn slower(one: Option<Percentiles>, other: Option<Percentiles>) -> Option<Percentiles> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(if one.p95 >= other.p95 { one } else { other }),
+        (one, other) => one.or(other),
+    }
+}
+
 /// The usual words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum BreakerState {

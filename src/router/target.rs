@@ -272,6 +272,13 @@ impl Permit {
         vitals.breaker.judge(self.is_probe, Verdict::Success, now, settings)
     }
 
+    /// Says that the upstream answered, with something that says nothing of its health.
+    pub fn heard(mut self, now: Instant, settings: &Settings) -> Change {
+        let target = Arc::clone(&self.target);
+        self.is_judged = true;
+        target.vitals().breaker.judge(self.is_probe, Verdict::Neutral, now, settings)
+    }
+
     /// Says how the call failed. `draw` in [0, 1) shortens what is waited for without a hint.
     pub fn failed(
         mut self,

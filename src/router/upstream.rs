@@ -1,16 +1,23 @@
 //! One configured upstream.
 
-use std::collections::HashSet;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use tokio::time::Instant;
 
 use super::Step;
-use crate::config::{ModelConfig, ProviderConfig, ProviderKind, Timeouts};
+use super::account_state::AccountState;
+use super::budget::RetryBudget;
+use super::limits::Limits;
+use super::snapshot::{Condition, UpstreamHealth};
+use super::target::{Permit, Target, Unavailable};
+use crate::config::{Capability, ModelConfig, ProviderConfig, ProviderKind, Timeouts};
 use crate::cost::Tariff;
 use crate::providers::Provider;
 
 /// A vendor's protocol at an address, with what is configured and what was learned of it.
 pub struct Upstream {
-    pub name: String,
+    pub name: Arc<str>,
     pub kind: ProviderKind,
     pub provider: Arc<dyn Provider>,
     /// The models it may be asked for; `None` for any.
@@ -18,9 +25,19 @@ pub struct Upstream {
     pub timeouts: Timeouts,
     /// What its models cost. A price is looked up when an answer is there: names are resolved for hits, too.
     pub(super) tariff: Tariff,
+    pub(super) limits: Limits,
+    pub(super) account: AccountState,
+    budget: Mutex<RetryBudget>,
+    targets: RwLock<HashMap<String, Arc<Target>>>,
     /// Models that said they cannot stream.
     whole_only: RwLock<HashSet<String>>,
 }
+
+/// Models of one upstream that something is remembered of. Where any model may be named, names come from callers; the
+/// ones beyond this share what is known of them.
+const TARGETS_MAX: usize = 1_024;
+/// The name that those share; no model is called so.
+const OTHERS: &str = "*";
 
 impl std::fmt::Debug for Upstream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -32,12 +49,16 @@ impl Upstream {
     /// Puts configuration and knowledge of the vendor together.
     pub fn new(config: &ProviderConfig, provider: Arc<dyn Provider>) -> Self {
         Self {
-            name: config.name.clone(),
+            name: Arc::from(config.name.as_str()),
             kind: config.kind,
             provider,
             models: config.models.clone(),
             timeouts: config.timeouts,
             tariff: Tariff::of(config),
+            limits: Limits::of(&config.limits),
+            account: AccountState::default(),
+            budget: Mutex::default(),
+            targets: RwLock::default(),
             whole_only: RwLock::default(),
         }
     }
@@ -55,6 +76,16 @@ impl Upstream {
     /// Returns how many tokens prompt and answer of the model may have together, where that is configured.
     pub(super) fn context_window(&self, model: &str) -> Option<u64> {
         self.listed(model)?.context_window
+    }
+
+    /// Returns whether the model is declared to be able to do this.
+    pub(super) fn declares(&self, model: &str, capability: Capability) -> bool {
+        self.listed(model).is_some_and(|known| known.declares(capability))
+    }
+
+    /// Returns whether the model is declared to be unable to do this.
+    pub(super) fn lacks(&self, model: &str, capability: Capability) -> bool {
+        self.listed(model).is_some_and(|known| known.lacks(capability))
     }
 
     /// Returns the step that asks this upstream for this model, if it may be asked for it.
@@ -76,8 +107,84 @@ impl Upstream {
     pub(super) fn learn_whole_only(&self, model: &str) {
         let mut learned = self.whole_only.write().unwrap_or_else(PoisonError::into_inner);
         // Names come from callers where any model may be named: the list stays small.
-        if learned.len() < 1_024 {
+        if learned.len() < TARGETS_MAX {
             learned.insert(model.to_owned());
         }
+    }
+
+    /// Returns what is known of one of its models.
+    pub(super) fn target(&self, model: &str) -> Arc<Target> {
+        let known = self.targets.read().unwrap_or_else(PoisonError::into_inner).get(model).map(Arc::clone);
+        if let Some(known) = known {
+            return known;
+        }
+        let mut targets = self.targets.write().unwrap_or_else(PoisonError::into_inner);
+        let name = if targets.len() < TARGETS_MAX { model } else { OTHERS };
+        let target = targets.entry(name.to_owned()).or_insert_with(|| Arc::new(Target::new(name)));
+        Arc::clone(target)
+    }
+
+    /// Returns every model that something is known of.
+    pub(super) fn targets(&self) -> Vec<Arc<Target>> {
+        let targets = self.targets.read().unwrap_or_else(PoisonError::into_inner);
+        targets.values().map(Arc::clone).collect()
+    }
+
+    /// Takes over what another one of the same name knows of its models: its breakers and cooldowns, not its account,
+    /// which may have another key now.
+    pub(super) fn inherit(&self, from: &Self) {
+        let known = from.targets.read().unwrap_or_else(PoisonError::into_inner).clone();
+        *self.targets.write().unwrap_or_else(PoisonError::into_inner) = known;
+    }
+
+    /// Asks for leave to call a model.
+    pub(super) fn admit(&self, model: &str, now: Instant) -> Result<Permit, Unavailable> {
+        self.check_account(now)?;
+        let permit = self.target(model).admit(now)?;
+        self.account.take_turn(now);
+        Ok(permit)
+    }
+
+    /// Asks for leave where nobody else can be asked.
+    pub(super) fn admit_as_last_resort(&self, model: &str, now: Instant) -> Result<Permit, Unavailable> {
+        self.check_account(now)?;
+        let permit = self.target(model).admit_as_last_resort(now)?;
+        self.account.take_turn(now);
+        Ok(permit)
+    }
+
+    fn check_account(&self, now: Instant) -> Result<(), Unavailable> {
+        self.account.parked_until(now).map_or(Ok(()), |until| Err(Unavailable::Parked { until }))
+    }
+
+    /// Returns why a model could not be called now.
+    pub(super) fn unavailable(&self, model: &str, now: Instant) -> Option<Unavailable> {
+        self.check_account(now).err().or_else(|| self.target(model).unavailable(now))
+    }
+
+    /// Counts a call that is no retry.
+    pub(super) fn count_request(&self, now: Instant) {
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner).request(now);
+    }
+
+    /// Takes a retry from the budget, and returns whether there was one.
+    pub(super) fn take_retry(&self, now: Instant, ratio: f64) -> bool {
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner).retry(now, ratio)
+    }
+
+    /// Returns whether none of the models that it was asked for can be called.
+    pub(super) fn is_down(&self, now: Instant) -> bool {
+        let targets = self.targets();
+        let are_all_down = || targets.iter().all(|target| target.unavailable(now).is_some());
+        self.account.parked_until(now).is_some() || (!targets.is_empty() && are_all_down())
+    }
+
+    /// Returns how it is.
+    pub(super) fn health(&self, now: Instant) -> UpstreamHealth {
+        let condition = |target: Arc<Target>| (target.model.to_string(), target.condition(now));
+        let mut models: Vec<_> = self.targets().into_iter().map(condition).collect();
+        models.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let overall = Condition::of_all(models.iter().map(|(_, condition)| condition));
+        UpstreamHealth { name: self.name.to_string(), parked: self.account.parked(), overall, models }
     }
 }

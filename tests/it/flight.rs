@@ -98,7 +98,7 @@ async fn a_follower_that_comes_late_is_told_what_was_said_and_then_follows_live(
 
 #[tokio::test]
 async fn a_failure_is_shared_once_and_the_next_request_tries_anew() {
-    let app = TestApp::exact().await;
+    let app = TestApp::with("cache.mode = \"exact\"\nretry.attempts_per_upstream = 1").await;
     let gate = Gate::shut();
     app.upstream.on_prompt(PROMPT, Reply::error(500, "broken", None, None).held(&gate));
     let (one, two) = (app.chat(chat(PROMPT)), app.stream(CHAT, chat(PROMPT)));

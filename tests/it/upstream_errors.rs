@@ -9,8 +9,13 @@ use crate::support::upstream::Upstream;
 
 const PROMPT: &str = "What is a delta?";
 const CHAT: &str = "/v1/chat/completions";
+/// What one call's failure means is told here, so nobody is asked twice and no breaker opens.
+const ONCE: &str = "cache.mode = \"exact\"\nretry.attempts_per_upstream = 1\nbreaker = {failures = 1000, min_calls = 1000}\n";
+
 /// The model stands in a list, so its absence upstream is our business.
-const LISTED: &str = "cache.mode = \"exact\"\n[[providers]]\nmodels = [\"parrot\"]\n";
+fn listed() -> String {
+    format!("{ONCE}[[providers]]\nmodels = [\"parrot\"]\n")
+}
 
 fn error(status: u16) -> Reply {
     Reply::error(status, "words of the vendor about org-1", None, None)
@@ -30,7 +35,7 @@ async fn failed(app: &TestApp, reply: Reply, status: u16) -> Response {
 
 #[tokio::test]
 async fn the_callers_own_mistake_is_passed_on_with_the_vendors_words() {
-    let app = TestApp::with(LISTED).await;
+    let app = TestApp::with(&listed()).await;
     let message = "Invalid value for 'temperature': 9.";
     let bad = Reply::error(400, message, Some("temperature"), Some("invalid_value"));
     let response = failed(&app, bad, 400).await;
@@ -57,12 +62,19 @@ async fn the_callers_own_mistake_is_passed_on_with_the_vendors_words() {
 
 #[tokio::test]
 async fn our_business_with_the_vendor_is_not_the_callers() {
-    let app = TestApp::with(LISTED).await;
     for status in [401, 402, 403, 404] {
-        let response = failed(&app, error(status), 503).await;
+        let app = TestApp::with(&listed()).await;
+        app.upstream.always(error(status));
+        let response = app.chat(chat(PROMPT)).await;
+        assert_eq!(response.status, 503);
         assert!(!response.text().contains("org-1"), "{}", response.text());
         assert_eq!(response.header("x-upstream-attempts"), format!("fake/parrot;{status}"));
         assert_eq!(response.header("x-should-retry"), "false");
+        // From then on nobody asks, until somebody mends it.
+        let streamed = app.stream(CHAT, chat(PROMPT)).await.rest().await;
+        assert_eq!((streamed.status, streamed.header("x-should-retry")), (503, "false"));
+        assert!(!streamed.has_header("x-upstream-attempts"));
+        assert_eq!(app.upstream.calls(), 1);
     }
 }
 
@@ -78,21 +90,26 @@ async fn a_model_that_was_named_freely_and_is_not_there_is_the_callers_404() {
 
 #[tokio::test]
 async fn an_upstream_that_is_limited_is_503_with_its_wait() {
-    let app = TestApp::with(LISTED).await;
-    let soon = failed(&app, error(429).header("retry-after", "7"), 503).await;
-    assert_eq!(soon.header("retry-after"), "7");
-    assert!(!soon.has_header("x-should-retry"), "an SDK may well wait 7 s");
-    let later = failed(&app, error(429).header("retry-after", "60"), 503).await;
-    assert_eq!((later.header("retry-after"), later.header("x-should-retry")), ("60", "false"));
-    let unknown = failed(&app, error(429), 503).await;
-    assert!(!unknown.has_header("retry-after"));
-    assert_eq!(unknown.header("x-should-retry"), "false");
-    assert_eq!(failed(&app, error(503), 503).await.header("x-upstream-attempts"), "fake/parrot;503");
+    for (wait, should_retry) in [("7", ""), ("60", "false")] {
+        let app = TestApp::with(&listed()).await;
+        app.upstream.always(error(429).header("retry-after", if wait == "7" { "7" } else { "60" }));
+        for _ in 0..2 {
+            let response = app.chat(chat(PROMPT)).await;
+            let told = (response.header("retry-after"), response.header("x-should-retry"));
+            assert_eq!((response.status, told), (503, (wait, should_retry)), "an SDK may well wait 7 s");
+        }
+        assert_eq!(app.upstream.calls(), 1, "it asked to be left alone");
+    }
+    let app = TestApp::with(&listed()).await;
+    let busy = failed(&app, error(503), 503).await;
+    assert_eq!(busy.header("x-upstream-attempts"), "fake/parrot;503");
+    assert!(!busy.has_header("retry-after"));
+    assert_eq!(busy.header("x-should-retry"), "false");
 }
 
 #[tokio::test]
 async fn an_upstream_that_breaks_is_502() {
-    let app = TestApp::with(LISTED).await;
+    let app = TestApp::with(&listed()).await;
     for (reply, attempt) in [
         (error(500), "500"),
         (error(502), "502"),
@@ -118,7 +135,7 @@ async fn an_upstream_that_breaks_is_502() {
 #[tokio::test]
 async fn an_upstream_that_is_not_there_is_502() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let app = TestApp::with(&format!("{LISTED}base_url = \"http://{closed}/v1\"")).await;
+    let app = TestApp::with(&format!("{}base_url = \"http://{closed}/v1\"", listed())).await;
     let response = app.chat(chat(PROMPT)).await;
     assert_eq!((response.status, response.header("x-upstream-attempts")), (502, "fake/parrot;connect"));
 }
@@ -161,7 +178,7 @@ async fn chained(second: &Upstream, settings: &str) -> TestApp {
 /// The same, with settings of the second one, too.
 async fn both_set(second: &Upstream, of_first: &str, of_second: &str) -> TestApp {
     let settings = format!(
-        "cache.mode = \"exact\"\n[[providers]]\n{of_first}\n[[providers]]\nname = \"spare\"\nkind = \"openai_compatible\"\nbase_url = \"{}\"\napi_key_env = \"FAKE_KEY\"\n\
+        "{ONCE}[[providers]]\n{of_first}\n[[providers]]\nname = \"spare\"\nkind = \"openai_compatible\"\nbase_url = \"{}\"\napi_key_env = \"FAKE_KEY\"\n\
          {of_second}\n[[routes]]\nmodel = \"both\"\nchain = [\"fake/parrot\", \"spare/macaw\"]",
         second.base_url()
     );
@@ -174,28 +191,24 @@ async fn ask_both(app: &TestApp) -> Response {
 
 #[tokio::test]
 async fn the_second_upstream_answers_when_the_first_does_not() {
-    let second = Upstream::start().await;
-    let app = chained(&second, "").await;
-    for (at, (reply, attempt)) in [
+    for (reply, attempt) in [
         (error(500), "500"),
         (error(429), "429"),
         (error(401), "401"),
         (error(404), "404"),
         (Reply::bytes("text/html", "<html></html>"), "malformed"),
         (Reply::error(400, "too long", None, Some("context_length_exceeded")), "400"),
-    ]
-    .into_iter()
-    .enumerate()
-    {
+    ] {
+        let second = Upstream::start().await;
+        let app = chained(&second, "").await;
         app.upstream.always(reply);
-        let prompt = format!("Question {at}?");
-        let response = app.chat(with(chat(&prompt), "model", json!("both"))).await;
+        let response = ask_both(&app).await;
         let attempts = format!("fake/parrot;{attempt}, spare/macaw;200");
         assert_eq!((response.status, response.header("x-upstream-attempts")), (200, attempts.as_str()));
         assert_eq!((response.header("x-provider"), response.header("x-model")), ("spare", "macaw"));
-        assert_eq!(response.answer(), answer_to(&prompt));
-        assert_eq!(app.chat(with(chat(&prompt), "model", json!("both"))).await.source(), "exact");
-        assert_eq!(second.calls(), at + 1);
+        assert_eq!(response.answer(), answer_to(PROMPT));
+        assert_eq!(ask_both(&app).await.source(), "exact");
+        assert_eq!(second.calls(), 1);
     }
 }
 
@@ -269,23 +282,25 @@ async fn an_upstream_that_dies_before_its_first_word_gives_way_to_the_next() {
 }
 
 #[tokio::test]
-async fn nobody_else_is_asked_after_the_callers_own_mistake_or_after_the_first_piece() {
+async fn nobody_else_is_asked_after_the_callers_own_mistake_and_whoever_says_something_else_does_not_go_on() {
     let second = Upstream::start().await;
     let app = chained(&second, "timeouts.idle_ms = 100").await;
     app.upstream.always(Reply::error(400, "bad", Some("seed"), None));
     assert_eq!(ask_both(&app).await.status, 400);
+    assert_eq!(second.calls(), 0);
     let never = Gate::shut();
     app.upstream.always(Reply::text("It begins and then falls silent.").held_midway(&never));
     let stream = app.stream(CHAT, with(chat(PROMPT), "model", json!("both"))).await.rest().await;
     assert!(stream.text().contains("\"error\"") && !stream.text().contains("[DONE]"), "{}", stream.text());
-    assert_eq!(second.calls(), 0);
+    assert!(!stream.text().contains("this and that"), "{}", stream.text());
+    assert_eq!(second.calls(), 1);
 }
 
 #[tokio::test]
 async fn when_all_fail_the_answer_says_what_each_did() {
-    let second = Upstream::start().await;
-    let app = chained(&second, "").await;
     for (first, then, status) in [(500, 500, 502), (429, 500, 502), (429, 503, 503), (401, 429, 503)] {
+        let second = Upstream::start().await;
+        let app = chained(&second, "").await;
         app.upstream.always(error(first));
         second.always(error(then));
         let response = ask_both(&app).await;
@@ -293,6 +308,8 @@ async fn when_all_fail_the_answer_says_what_each_did() {
         assert_eq!((response.status, response.header("x-upstream-attempts")), (status, attempts.as_str()));
     }
     // What a later upstream calls the caller's mistake is none: it may just not understand the request's shape.
+    let second = Upstream::start().await;
+    let app = chained(&second, "").await;
     app.upstream.always(error(500));
     second.always(Reply::error(400, "unknown field", Some("seed"), None));
     assert_eq!(ask_both(&app).await.status, 502);
@@ -300,7 +317,7 @@ async fn when_all_fail_the_answer_says_what_each_did() {
 
 #[tokio::test]
 async fn calls_are_counted_by_provider_model_and_outcome_and_free_names_are_one() {
-    let app = TestApp::with(LISTED).await;
+    let app = TestApp::with(&listed()).await;
     app.chat(chat(PROMPT)).await;
     app.upstream.always(error(500));
     app.chat(chat("Another?")).await;

@@ -139,7 +139,7 @@ impl<W> Scripted<W> {
     }
 
     /// Says half of its text and then these bytes, as they are.
-    pub(super) fn ending_with(mut self, bytes: impl Into<Bytes>) -> Self {
+    pub fn ending_with(mut self, bytes: impl Into<Bytes>) -> Self {
         self.ends = Ends::With(bytes.into());
         self
     }

@@ -108,10 +108,15 @@ async fn text_before_an_error_in_the_same_packet_is_told_first() {
     ] {
         for client in CLIENTS {
             let cast = Cast::exact().await;
-            let stream = format!("{}{error}\n\n", chunk("A delta is ", None));
-            cast.app.upstream.always(Reply::bytes("text/event-stream", stream));
-            let broken = cast.streamed(client, client.ask(Vendor::OpenAi.model(), PROMPT)).await;
-            assert_eq!(client.broken(&broken).0, "A delta is ", "{client:?} {error}");
+            let gate = Gate::shut();
+            let packet = format!("{}{error}\n\n", chunk("a mouth.", None));
+            let reply = Reply::text("A delta is").opening_with(chunk("A delta is ", None)).held_midway(&gate);
+            cast.app.upstream.always(reply.ending_with(packet));
+            // Once its head has come the answer has begun, and cannot be another's any more.
+            let streamed = cast.stream(client, client.ask(Vendor::OpenAi.model(), PROMPT)).await;
+            gate.open();
+            let broken = streamed.rest().await;
+            assert_eq!(client.broken(&broken).0, "A delta is a mouth.", "{client:?} {error}");
             not_kept(&cast, client, Vendor::OpenAi).await;
         }
     }

@@ -1,0 +1,184 @@
+//! What do calls tell of the upstreams, who hears of it, and what is kept of it?
+//!
+//! Every call's end comes through here. What changes is logged once, said to whoever alerts, and noted for the store;
+//! what only concerns one request is not.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use http::HeaderMap;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::breaker::{Change, Settings};
+use super::generate::tokens_of;
+use super::snapshot::{Parked, UpstreamHealth};
+use super::target::Permit;
+use super::{Router, Step, Upstream};
+use crate::chat::ChatRequest;
+use crate::config::{BreakerConfig, RetryConfig};
+use crate::providers::{ProviderError, ProviderErrorKind, quota};
+use crate::store::StoredBreaker;
+use crate::telemetry::{Events, Incident};
+
+/// Cooldowns shorter than this are not worth a write: they are over before a restart is.
+const WORTH_KEEPING: Duration = Duration::from_secs(5);
+
+/// Where changes of upstreams go.
+#[derive(Debug)]
+pub(super) struct Watch {
+    events: Events,
+    settings: Settings,
+    retry: RetryConfig,
+    /// Says that what the store has of the breakers is no longer true.
+    changed: Notify,
+    is_all_down: AtomicBool,
+}
+
+impl Watch {
+    pub fn new(events: Events, breaker: &BreakerConfig, retry: RetryConfig) -> Self {
+        let settings = Settings::of(breaker);
+        Self { events, settings, retry, changed: Notify::new(), is_all_down: AtomicBool::new(false) }
+    }
+}
+
+impl Router {
+    /// Returns how every upstream is, in the order of the configuration.
+    pub fn health(&self) -> Vec<UpstreamHealth> {
+        let now = Instant::now();
+        self.routes.upstreams.iter().map(|upstream| upstream.health(now)).collect()
+    }
+
+    /// Returns whether no upstream can be asked at all.
+    pub fn is_all_down(&self) -> bool {
+        let now = Instant::now();
+        let upstreams = &self.routes.upstreams;
+        !upstreams.is_empty() && upstreams.iter().all(|upstream| upstream.is_down(now))
+    }
+
+    /// Waits until something changed that [`Router::breakers`] tells. Changes that come while nobody waits are not lost.
+    ///
+    /// Cancel safe.
+    pub async fn changed(&self) {
+        self.watch.changed.notified().await;
+    }
+
+    /// Returns what is to be known of the upstreams after a restart.
+    pub fn breakers(&self) -> Vec<StoredBreaker> {
+        let now = Instant::now();
+        let of_upstream = |upstream: &Arc<Upstream>| {
+            let stored = |target: &Arc<super::target::Target>| target.to_store(&upstream.name, now);
+            upstream.targets().iter().filter_map(stored).collect::<Vec<_>>()
+        };
+        self.routes.upstreams.iter().flat_map(of_upstream).collect()
+    }
+
+    /// Takes in what was known before the restart. What is not configured any more is left out.
+    pub fn restore(&self, breakers: &[StoredBreaker]) {
+        let now = Instant::now();
+        for stored in breakers {
+            let upstream = self.routes.upstreams.iter().find(|upstream| *upstream.name == *stored.upstream);
+            if let Some(upstream) = upstream {
+                upstream.target(&stored.model).restore(stored, now, &self.watch.settings, &self.watch.retry);
+            }
+        }
+    }
+
+    /// Takes over what another router knows of the upstreams that both have: breakers and cooldowns, and not what it
+    /// thinks of keys and accounts, which may be others now.
+    pub fn inherit(&self, from: &Self) {
+        for upstream in &self.routes.upstreams {
+            if let Some(heir_of) = from.routes.upstreams.iter().find(|old| old.name == upstream.name) {
+                upstream.inherit(heir_of);
+            }
+        }
+        self.watch.is_all_down.store(from.watch.is_all_down.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Takes in that a call brought an answer.
+    pub(super) fn answered(&self, step: &Step, permit: Permit, first_token: Duration, took: Duration) {
+        let change = permit.succeeded(first_token, took, Instant::now(), &self.watch.settings);
+        if step.upstream.account.succeeded() {
+            tracing::info!(upstream = &*step.upstream.name, "an upstream that was left alone answers again");
+            self.say(Incident::Returned { upstream: Arc::clone(&step.upstream.name) });
+            self.check_all();
+        }
+        self.note(step, change);
+    }
+
+    /// Takes in that a call failed.
+    pub(super) fn failed(&self, step: &Step, permit: Permit, error: &ProviderError) {
+        let now = Instant::now();
+        let upstream = || Arc::clone(&step.upstream.name);
+        // A model that the caller named freely is missing by the caller's mistake, and says nothing of the upstream.
+        if step.is_free && error.kind == ProviderErrorKind::ModelMissing {
+            let change = permit.heard(now, &self.watch.settings);
+            return self.note(step, change);
+        }
+        let ended = permit.failed(error, rand::random(), now, &self.watch.settings, &self.watch.retry);
+        if let Some(why) = step.upstream.account.failed(error, now) {
+            tracing::error!(upstream = &*step.upstream.name, why = why.name(), "an upstream is left alone");
+            self.say(match why {
+                Parked::BadKey => Incident::KeyRefused { upstream: upstream() },
+                Parked::QuotaGone => Incident::QuotaGone { upstream: upstream() },
+            });
+            self.check_all();
+        }
+        if ended.is_missing {
+            let (upstream, model) = (upstream(), Arc::from(step.model.as_str()));
+            tracing::error!(upstream = &*upstream, model = &*model, "a configured model is not there");
+            self.say(Incident::ModelMissing { upstream, model });
+        }
+        if error.is_untrusted() {
+            self.say(Incident::Untrusted { upstream: upstream() });
+        }
+        if error.wait_hint().is_some_and(|wait| wait >= WORTH_KEEPING) {
+            self.watch.changed.notify_one();
+            self.check_all();
+        }
+        self.note(step, ended.change);
+    }
+
+    /// Learns from the headers of an answer how much room its limits leave.
+    pub(super) fn learn_room(&self, step: &Step, request: &ChatRequest, headers: &HeaderMap) {
+        if let Some(wait) = quota::wait_for_room(headers, tokens_of(request)) {
+            let cap = Duration::from_secs(self.watch.retry.max_cooldown_seconds);
+            step.target().cool(wait.min(cap), Instant::now());
+        }
+    }
+
+    fn note(&self, step: &Step, change: Change) {
+        let (upstream, model) = (Arc::clone(&step.upstream.name), Arc::from(step.model.as_str()));
+        match change {
+            Change::None => return,
+            Change::Opened => {
+                tracing::warn!(upstream = &*upstream, model = &*model, "the breaker opened");
+                self.say(Incident::BreakerOpened { upstream, model });
+            }
+            Change::Closed => {
+                tracing::info!(upstream = &*upstream, model = &*model, "the breaker closed");
+                self.say(Incident::BreakerClosed { upstream, model });
+            }
+        }
+        self.watch.changed.notify_one();
+        self.check_all();
+    }
+
+    /// Says when nobody can be asked any more, and when somebody can again.
+    fn check_all(&self) {
+        let is_down = self.is_all_down();
+        if self.watch.is_all_down.swap(is_down, Ordering::Relaxed) != is_down {
+            if is_down {
+                tracing::error!("no upstream can be asked");
+            } else {
+                tracing::info!("an upstream can be asked again");
+            }
+            self.say(if is_down { Incident::AllDown } else { Incident::SomeUp });
+        }
+    }
+
+    fn say(&self, incident: Incident) {
+        self.watch.events.say(incident);
+    }
+}
