@@ -66,7 +66,8 @@ pub struct RetryConfig {
     /// The longest wait that an upstream asks for and that is waited for, in milliseconds; a longer one lets the next
     /// upstream answer. Default 3,000.
     pub max_wait_ms: u64,
-    /// Retries of an upstream as a share of the requests it had in the last 10 s; three are always allowed. Default 0.2.
+    /// Retries of an upstream as a share of the requests it had in the last 10 s; three at a time are always allowed.
+    /// Default 0.2.
     pub budget_ratio: f64,
     /// The longest that an upstream's word is taken to be left alone, in seconds. Default 3,600.
     pub max_cooldown_seconds: u64,

@@ -193,6 +193,8 @@ impl<S: FnMut(Event) -> bool + Send> Walk<'_, S> {
             return Walked::Continue(());
         }
         let mut calls_here = 0;
+        // Held until the call that it is for has ended.
+        let mut retry = None;
         while self.calls < self.route.retry.attempts_per_request {
             let Some((permit, place)) = self.leave_to_call(step, rest, leave).await else { break };
             if calls_here == 0 {
@@ -230,15 +232,17 @@ impl<S: FnMut(Event) -> bool + Send> Walk<'_, S> {
             };
             (self.calls, calls_here) = (self.calls + 1, calls_here + 1);
             self.router.failed(step, permit, &error);
-            let retry = self.after_failure(step, error, calls_here, rest)?;
-            match retry.filter(|_| leave == Leave::Usual) {
-                Some(wait) if step.upstream.take_retry(Instant::now(), self.route.retry.budget_ratio) => {
-                    self.router.telemetry.retried(&step.upstream.name);
-                    sleep(wait).await;
-                }
-                _ => break,
+            let wait = self.after_failure(step, error, calls_here, rest)?;
+            let Some(wait) = wait.filter(|_| leave == Leave::Usual) else { break };
+            let budget_ratio = self.route.retry.budget_ratio;
+            retry = step.upstream.take_retry(Instant::now(), budget_ratio);
+            if retry.is_none() {
+                break;
             }
+            self.router.telemetry.retried(&step.upstream.name);
+            sleep(wait).await;
         }
+        drop(retry);
         Walked::Continue(())
     }
 

@@ -1,6 +1,7 @@
 //! One configured upstream.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tokio::time::Instant;
@@ -28,6 +29,8 @@ pub struct Upstream {
     pub(super) limits: Limits,
     pub(super) account: AccountState,
     budget: Mutex<RetryBudget>,
+    /// Retries that are waited for or made.
+    retries: Arc<AtomicUsize>,
     targets: RwLock<HashMap<String, Arc<Target>>>,
     /// Models that said they cannot stream.
     whole_only: RwLock<HashSet<String>>,
@@ -38,6 +41,16 @@ pub struct Upstream {
 const TARGETS_MAX: usize = 1_024;
 /// The name that those share; no model is called so.
 const OTHERS: &str = "*";
+
+/// A retry under way.
+#[derive(Debug)]
+pub(super) struct Retry(Arc<AtomicUsize>);
+
+impl Drop for Retry {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 impl std::fmt::Debug for Upstream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -58,6 +71,7 @@ impl Upstream {
             limits: Limits::of(&config.limits),
             account: AccountState::default(),
             budget: Mutex::default(),
+            retries: Arc::default(),
             targets: RwLock::default(),
             whole_only: RwLock::default(),
         }
@@ -167,9 +181,15 @@ impl Upstream {
         self.budget.lock().unwrap_or_else(PoisonError::into_inner).request(now);
     }
 
-    /// Takes a retry from the budget, and returns whether there was one.
-    pub(super) fn take_retry(&self, now: Instant, ratio: f64) -> bool {
-        self.budget.lock().unwrap_or_else(PoisonError::into_inner).retry(now, ratio)
+    /// Takes a retry from the budget, if there is one; it is under way until the result is dropped.
+    pub(super) fn take_retry(&self, now: Instant, ratio: f64) -> Option<Retry> {
+        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
+        // Counted under the lock, so that no two see the same number.
+        if !budget.retry(now, ratio, self.retries.load(Ordering::Relaxed)) {
+            return None;
+        }
+        self.retries.fetch_add(1, Ordering::Relaxed);
+        Some(Retry(Arc::clone(&self.retries)))
     }
 
     /// Returns whether none of the models that it was asked for can be called.
