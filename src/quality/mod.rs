@@ -1,80 +1,16 @@
-//! Is an answer fit to be kept?
+//! What is an answer worth?
 //!
-//! Pure looks at a text. Scoring comes later; what is here decides only what must never enter the cache.
+//! Pure looks at a text. [`defect`] names what makes an answer no answer at all, so that the chain tries the next
+//! upstream: it is slow to judge, since a false alarm buys a second answer. No look takes a short answer for a bad one.
 
-/// Openings of a refusal. An answer that begins with one of them and is short says nothing but no.
-const REFUSALS: &[&str] = &[
-    "i'm sorry, but i can't",
-    "i'm sorry, but i cannot",
-    "i'm sorry, i can't",
-    "i'm sorry, i cannot",
-    "i am sorry, but i can",
-    "sorry, but i can't",
-    "sorry, i can't",
-    "i can't help with",
-    "i can't assist with",
-    "i can't comply",
-    "i cannot help with",
-    "i cannot assist with",
-    "i cannot comply",
-    "i'm unable to help",
-    "i'm unable to assist",
-    "i am unable to help",
-    "i am unable to assist",
-    "i won't be able to help with",
-    "as an ai language model, i cannot",
-    "as an ai language model, i can't",
-];
+mod defect;
+mod encoding;
+mod endless;
+mod json;
+mod refusal;
+mod schema;
 
-/// The longest refusal, in bytes: beyond it the answer says something else besides.
-const REFUSAL_BYTES_MAX: usize = 400;
-
-/// Returns whether a text is a refusal and nothing more. The list is English; refusals that vendors mark as such are
-/// recognised in every language elsewhere.
-pub fn is_refusal(text: &str) -> bool {
-    let text = text.trim();
-    if text.len() > REFUSAL_BYTES_MAX {
-        return false;
-    }
-    let text = text.to_lowercase().replace('’', "'");
-    REFUSALS.iter().any(|opening| text.starts_with(opening))
-}
-
-/// stub
-#[derive(Clone, Copy, Debug)]
-pub enum Defect {
-    Empty,
-}
-impl Defect {
-    /// stub
-    pub const fn name(self) -> &'static str {
-        "empty"
-    }
-}
-/// stub
-pub fn defect(_: &crate::chat::ChatRequest, _: &crate::chat::ChatResponse) -> Option<Defect> {
-    None
-}
-/// stub
-pub fn is_endless(_: &str) -> bool {
-    false
-}
-
-/// Returns whether a text is one JSON value and nothing more.
-pub fn is_json(text: &str) -> bool {
-    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_short_no_is_a_refusal_and_a_long_answer_is_not() {
-        assert!(is_refusal("I’m sorry, but I can’t help with that request."));
-        assert!(is_refusal("I cannot assist with that."));
-        assert!(!is_refusal("42"));
-        assert!(!is_refusal("Sorry seems to be the hardest word is a song by Elton John."));
-        assert!(!is_refusal(&format!("I'm sorry, but I can't be brief. {}", "It is so. ".repeat(60))));
-    }
-}
+pub use defect::{Defect, defect};
+pub use endless::is_endless;
+pub use json::is_json;
+pub use refusal::is_refusal;
