@@ -54,3 +54,104 @@ impl Step {
         self.upstream.unavailable(&self.model, now)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::chat::ModelAlias;
+    use crate::config::{BreakerConfig, Config, ProviderConfig, ProviderKind, RetryConfig};
+    use crate::providers::{OpenAi, ProviderError, ProviderErrorKind};
+    use crate::router::Upstream;
+    use crate::router::breaker::Settings;
+
+    /// A chain of three upstreams.
+    fn route(strategy: Strategy, weights: Option<Vec<u32>>) -> Route {
+        let step = |name: &str| {
+            let config = ProviderConfig::named(name, ProviderKind::OpenAi);
+            let provider = Arc::new(OpenAi::official(&config).unwrap());
+            let upstream = Arc::new(Upstream::new(&config, provider));
+            Step { upstream, model: "m".to_owned(), is_free: false }
+        };
+        Route {
+            alias: ModelAlias::new("r"),
+            label: Arc::from("r"),
+            chain: ["a", "b", "c"].map(step).into(),
+            key_rules: Arc::default(),
+            cache: Arc::new(Config::default().cache),
+            strategy,
+            weights,
+            retry: RetryConfig::default(),
+            is_interchangeable: true,
+            rescue_by_turn: false,
+        }
+    }
+
+    fn settings() -> Settings {
+        Settings::of(&BreakerConfig::default())
+    }
+
+    fn answer(route: &Route, at: usize, first_token_ms: u64, now: Instant) {
+        let time = Duration::from_millis(first_token_ms);
+        route.chain[at].target().admit(now).unwrap().succeeded(time, time, now, &settings());
+    }
+
+    fn limit(route: &Route, at: usize, seconds: u64, now: Instant) {
+        let error = ProviderError {
+            retry_after: Some(Duration::from_secs(seconds)),
+            ..ProviderError::new(ProviderErrorKind::RateLimited, "")
+        };
+        let permit = route.chain[at].target().admit(now).unwrap();
+        permit.failed(&error, 0.0, now, &settings(), &RetryConfig::default());
+    }
+
+    #[test]
+    fn the_well_come_first_and_of_the_others_the_one_that_recovers_first() {
+        let (route, now) = (route(Strategy::Ordered, None), Instant::now());
+        assert_eq!(route.order(now, || 0.5), [0, 1, 2]);
+        limit(&route, 0, 60, now);
+        assert_eq!(route.order(now, || 0.5), [1, 2, 0]);
+        limit(&route, 1, 10, now);
+        assert_eq!(route.order(now, || 0.5), [2, 1, 0]);
+        assert_eq!(route.order(now + Duration::from_secs(10), || 0.5), [1, 2, 0]);
+    }
+
+    #[test]
+    fn who_answered_last_comes_first_and_then_the_chain() {
+        let (route, now) = (route(Strategy::LastSuccess, None), Instant::now());
+        answer(&route, 1, 10, now);
+        assert_eq!(route.order(now, || 0.5), [1, 0, 2]);
+        answer(&route, 2, 10, now + Duration::from_secs(1));
+        assert_eq!(route.order(now, || 0.5), [2, 1, 0]);
+    }
+
+    #[test]
+    fn the_fastest_comes_first_once_all_are_known() {
+        let (route, now) = (route(Strategy::LeastLatency, None), Instant::now());
+        answer(&route, 0, 30, now);
+        assert_eq!(route.order(now, || 0.5), [1, 2, 0], "who is not known is found out about");
+        answer(&route, 1, 20, now);
+        answer(&route, 2, 10, now);
+        assert_eq!(route.order(now, || 0.5), [2, 1, 0]);
+    }
+
+    #[test]
+    fn each_is_drawn_as_often_as_it_weighs() {
+        let (route, now) = (route(Strategy::Weighted, Some(vec![3, 1, 0])), Instant::now());
+        let mut seed = 7_u64;
+        // A plain generator will do: the draws need only spread.
+        let mut draw = || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 11) as f64 / (1_u64 << 53) as f64
+        };
+        let mut firsts = [0; 3];
+        for _ in 0..4_000 {
+            let order = route.order(now, &mut draw);
+            assert_eq!(order[2], 2, "who has no weight comes last");
+            firsts[order[0]] += 1;
+        }
+        assert!((2_850..3_150).contains(&firsts[0]), "{firsts:?}");
+    }
+}

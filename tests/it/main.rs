@@ -8,6 +8,7 @@
 
 mod admin;
 mod bad_input;
+mod chains;
 mod cli;
 mod costs;
 mod embed;
