@@ -86,6 +86,13 @@ impl Choice {
         self.content.iter().filter_map(Part::tool_call)
     }
 
+    /// Returns whether it makes any. Calls of a shape that we do not understand stay whole among the unknown fields.
+    pub fn calls_tools(&self) -> bool {
+        let is_unknown_call =
+            ["tool_calls", "function_call"].iter().any(|field| self.unknown.contains_key(*field));
+        is_unknown_call || self.tool_calls().next().is_some()
+    }
+
     fn push_deltas(&self, deltas: &mut Vec<Delta>) {
         let Self { index: choice, content, finish, logprobs, unknown } = self;
         let choice = *choice;

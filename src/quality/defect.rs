@@ -1,9 +1,7 @@
 //! Is this an answer at all?
 
-use super::encoding::Breakage;
-use super::endless::{self, Rounds};
-use super::json;
-use crate::chat::{ChatRequest, ChatResponse, Choice, FinishReason, Part, Role};
+use super::Said;
+use crate::chat::{ChatRequest, ChatResponse};
 
 /// What makes an answer none, so that another upstream had better be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,94 +28,39 @@ impl Defect {
     }
 }
 
-/// The longest question whose numbers are read: one that brings a document along is full of them.
-const QUESTION_BYTES_MAX: usize = 2_000;
-
 /// Returns what makes an answer none: the defect of its first choice, where every choice has one.
 ///
 /// Takes time linear in the answer. An answer that a filter cut or that refuses has no defect: whoever gave it meant it.
 pub fn defect(request: &ChatRequest, answer: &ChatResponse) -> Option<Defect> {
     let [first, others @ ..] = answer.choices.as_slice() else { return Some(Defect::Empty) };
-    let defect = of_choice(request, first)?;
-    others.iter().all(|choice| of_choice(request, choice).is_some()).then_some(defect)
+    let of = |choice| of_said(&Said::new(request, choice));
+    let defect = of(first)?;
+    others.iter().all(|choice| of(choice).is_some()).then_some(defect)
 }
 
 /// Returns what makes one choice none.
-pub(super) fn of_choice(request: &ChatRequest, choice: &Choice) -> Option<Defect> {
-    let is_meant = matches!(choice.finish, Some(FinishReason::ContentFilter | FinishReason::Refusal));
-    if is_meant || choice.refusal().is_some_and(|words| !words.is_empty()) {
+pub(super) fn of_said(said: &Said<'_>) -> Option<Defect> {
+    if said.is_refused() {
         return None;
     }
-    let ended = ended_by_itself(request, choice);
-    let text = choice.text().unwrap_or_default();
-    if text.trim().is_empty() {
-        return (ended && !says_otherwise(choice)).then_some(Defect::Empty);
+    let ended = said.ended_by_itself();
+    if said.text.trim().is_empty() {
+        return (ended && !said.says_otherwise()).then_some(Defect::Empty);
     }
-    if endless::rounds(&text).is_some_and(|rounds| !(ended && asks_for(request, rounds))) {
+    if said.rounds().is_some() && !said.goes_round_by_request() {
         return Some(Defect::Endless);
     }
-    let breakage = Breakage::of(&text);
-    if breakage.is_broken() && !breakage.is_shared_by(of_question(request)) {
+    if said.breakage.is_broken() && !said.breakage.is_shared_by(said.breakage_of_question()) {
         return Some(Defect::BrokenEncoding);
     }
-    let is_invalid = ended && !calls(choice) && !json::fits(&text, &request.output_format);
+    let is_invalid = ended && !said.choice.calls_tools() && !said.fits_format();
     is_invalid.then_some(Defect::InvalidJson)
-}
-
-/// Returns whether the model found the end of what it had to say, and nothing was said before: one that goes on with a
-/// beginning that it was given, or that is stopped by a text of the caller's, may have nothing to add, or half of it.
-fn ended_by_itself(request: &ChatRequest, choice: &Choice) -> bool {
-    let is_prefilled = request.messages.last().is_some_and(|message| message.role == Role::Assistant);
-    let is_end = matches!(choice.finish, Some(FinishReason::Stop | FinishReason::ToolCalls));
-    is_end && request.sampling.stop.is_empty() && !is_prefilled
-}
-
-/// Returns whether it says anything that is no text. Thoughts alone say nothing.
-fn says_otherwise(choice: &Choice) -> bool {
-    let is_said = |part: &Part| match part {
-        Part::Text(_) | Part::Cited { .. } | Part::Reasoning(_) | Part::Refusal(_) => false,
-        Part::Image(_) | Part::ToolCall(_) | Part::Other(_) => true,
-    };
-    choice.content.iter().any(is_said) || calls(choice) || choice.unknown.values().any(is_something)
-}
-
-fn is_something(value: &serde_json::Value) -> bool {
-    use serde_json::Value;
-    match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
-        Value::String(text) => !text.is_empty(),
-        Value::Array(items) => !items.is_empty(),
-        Value::Object(fields) => !fields.is_empty(),
-    }
-}
-
-/// Looks among the fields we do not know too: calls of a shape we do not understand stay there whole.
-fn calls(choice: &Choice) -> bool {
-    choice.tool_calls().next().is_some()
-        || ["tool_calls", "function_call"].iter().any(|field| choice.unknown.contains_key(*field))
-}
-
-/// Returns whether the question names about as many rounds: "a hundred times" in digits, the side of a matrix.
-fn asks_for(request: &ChatRequest, rounds: Rounds) -> bool {
-    let Some(question) = request.last_prompt().filter(|text| text.len() <= QUESTION_BYTES_MAX) else {
-        return false;
-    };
-    let numbers =
-        question.split(|char: char| !char.is_ascii_digit()).filter_map(|digits| digits.parse().ok());
-    let about = rounds.least / 2..=rounds.most.saturating_mul(2);
-    numbers.into_iter().any(|number: usize| about.contains(&number))
-}
-
-/// Returns how broken the texts of a question are, all of them.
-fn of_question(request: &ChatRequest) -> Breakage {
-    let parts = request.messages.iter().flat_map(|message| &message.content);
-    parts.filter_map(Part::text).map(Breakage::of).fold(Breakage::default(), Breakage::and)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::{Message, OutputFormat, Reasoning, ToolCall};
+    use crate::chat::{Choice, FinishReason, Message, OutputFormat, Part, Reasoning, Role, ToolCall};
     use serde_json::json;
 
     fn choice(text: &str, finish: FinishReason) -> Choice {

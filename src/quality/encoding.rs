@@ -52,6 +52,15 @@ impl Breakage {
         self.ways().into_iter().zip(asked).all(|(is_broken, asked)| !is_broken || asked > 0)
     }
 
+    /// Returns the share of broken characters, in [0, 1], of the kinds that the question has none of.
+    pub(super) fn share_unlike(self, question: Self) -> f64 {
+        let unlike = |here: usize, there: usize| if there == 0 { here } else { 0 };
+        let broken = unlike(self.replaced, question.replaced)
+            + unlike(self.controls, question.controls)
+            + unlike(self.misread, question.misread);
+        broken.min(self.characters) as f64 / self.characters.max(1) as f64
+    }
+
     /// Returns the breakage of two texts together.
     pub(super) fn and(self, other: Self) -> Self {
         Self {

@@ -19,6 +19,8 @@ const WORDS_BYTES: usize = 1_500;
 /// Bytes of rounds that are mostly digits and signs, or one letter: a matrix of zeros, the padding of base64, a table
 /// of empty cells. All of these are right where they were asked for.
 const DATA_BYTES: usize = 4_096;
+/// What must stand on a line behind its number, for the line to be a point of a list.
+const POINT_BYTES: usize = 16;
 /// What may stand behind the last round, in bytes: a loop inside a string, a code block or a list is closed at times.
 const CLOSING_BYTES: usize = 16;
 
@@ -28,6 +30,21 @@ pub(super) struct Rounds {
     pub(super) least: usize,
     /// More than `least` where there are more rounds than were looked at.
     pub(super) most: usize,
+}
+
+/// The longest question whose numbers are read: one that brings a document along is full of them.
+const QUESTION_BYTES_MAX: usize = 2_000;
+
+impl Rounds {
+    /// Returns whether a question names about as many: "a hundred times" in digits, the side of a matrix.
+    pub(super) fn are_asked_for(self, question: &str) -> bool {
+        if question.len() > QUESTION_BYTES_MAX {
+            return false;
+        }
+        let about = self.least / 2..=self.most.saturating_mul(2);
+        let digits = question.split(|char: char| !char.is_ascii_digit());
+        digits.filter_map(|digits| digits.parse().ok()).any(|number: usize| about.contains(&number))
+    }
 }
 
 /// Returns whether a text says the same over and over, to its end.
@@ -110,7 +127,7 @@ fn without_closing(text: &str) -> &str {
 
 /// Returns the bytes of a text without the numbers of its lists, so that a list that goes on with the same point is as
 /// periodic as its point. Numbers elsewhere stay: lines that differ in them are a log, a table or an enumeration.
-fn without_counters(text: &str) -> Vec<u8> {
+pub(super) fn without_counters(text: &str) -> Vec<u8> {
     let bytes = text.as_bytes();
     let mut kept = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -124,15 +141,15 @@ fn without_counters(text: &str) -> Vec<u8> {
     kept
 }
 
-/// Returns how many bytes of the beginning of a line are what comes before the mark of its number and the number itself,
-/// 0 where it has none.
-fn counter(line: &[u8]) -> usize {
-    let before = line.iter().take_while(|byte| b" \t*#-(".contains(byte)).count();
-    let digits = line[before..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-    match line.get(before + digits) {
-        Some(b'.' | b')' | b':') if (1..=6).contains(&digits) => before + digits,
-        _ => 0,
-    }
+/// Returns how many bytes of the beginning of a line are what stands before the mark of its number and the number
+/// itself; 0 where it has none, or next to nothing behind it: the answers to a test differ in their numbers alone.
+fn counter(rest: &[u8]) -> usize {
+    let before = rest.iter().take_while(|byte| b" \t*#-(".contains(byte)).count();
+    let digits = rest[before..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let counted = before + digits;
+    let is_marked = matches!(rest.get(counted), Some(b'.' | b')' | b':')) && (1..=6).contains(&digits);
+    let is_point = || !rest.iter().skip(counted).take(POINT_BYTES).any(|byte| *byte == b'\n');
+    if is_marked && is_point() { counted } else { 0 }
 }
 
 #[cfg(test)]

@@ -3,8 +3,15 @@
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::schema;
+use super::{Said, schema};
 use crate::chat::OutputFormat;
+
+/// Looks at the format: 1 where the JSON that was asked for is there, else 0. Does not apply where none was asked for, or
+/// tools are called instead.
+pub(super) fn look(said: &Said<'_>) -> Option<f64> {
+    let applies = said.is_json_asked() && !said.choice.calls_tools();
+    applies.then(|| if said.fits_format() { 1.0 } else { 0.0 })
+}
 
 /// Returns whether a text is one JSON value and nothing more.
 pub fn is_json(text: &str) -> bool {

@@ -1,4 +1,6 @@
-//! Is an answer nothing but a no?
+//! Is it nothing but a no?
+
+use super::Said;
 
 /// Openings of a refusal. An answer that begins with one of them and is short says nothing but no.
 const REFUSALS: &[&str] = &[
@@ -36,6 +38,16 @@ pub fn is_refusal(text: &str) -> bool {
     }
     let text = text.to_lowercase().replace('’', "'");
     REFUSALS.iter().any(|opening| text.starts_with(opening))
+}
+
+/// Looks for a refusal: 0 for one, by the vendor's own word or ours, else 1. Does not apply to JSON and to calls of
+/// tools, which are no place for one.
+pub(super) fn look(said: &Said<'_>) -> Option<f64> {
+    if said.is_refused() {
+        return Some(0.0);
+    }
+    let applies = !said.is_json_asked() && !said.text.trim().is_empty();
+    applies.then(|| if is_refusal(&said.text) { 0.0 } else { 1.0 })
 }
 
 #[cfg(test)]
