@@ -92,6 +92,9 @@ impl Gateway {
         stream: bool,
         timing: Timing,
     ) -> Result<Outcome, GatewayError> {
+        if !self.ai.is_on() {
+            return Err(GatewayError::AiDisabled);
+        }
         match self.take_part(job, stream, timing).await {
             // The leader was cancelled in the moment we joined, or fell: its failure is not ours, so we ask once more.
             Err(GatewayError::Interrupted) => self.take_part(job, stream, timing).await,
