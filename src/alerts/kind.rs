@@ -35,6 +35,19 @@ impl Kind {
         }
     }
 
+    /// Returns whether it may be over as soon as another configuration is in force.
+    pub const fn ends_with_configuration(self) -> bool {
+        matches!(self, Self::KeyRefused | Self::QuotaGone | Self::ModelMissing | Self::Untrusted)
+    }
+
+    /// Returns whether whoever says the incident has logged it, too.
+    pub const fn is_logged_already(self) -> bool {
+        matches!(
+            self,
+            Self::Breaker | Self::KeyRefused | Self::QuotaGone | Self::ModelMissing | Self::AllDown
+        )
+    }
+
     /// Returns whether it is about a route.
     pub const fn is_of_route(self) -> bool {
         matches!(self, Self::FallbackRate | Self::ErrorRate)

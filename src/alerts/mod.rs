@@ -136,9 +136,12 @@ async fn post(transport: &Transport, telemetry: &Telemetry, address: &Secret, al
     alerts.iter().for_each(|alert| telemetry.alerted(alert.kind.name(), outcome));
 }
 
+/// Every alert stands in the log once, whether or not anybody is told.
 fn log(alert: &Alert) {
     let (kind, subject) = (alert.kind.name(), &*alert.subject);
-    if alert.is_bad() {
+    if alert.kind.is_logged_already() {
+        tracing::debug!(kind, subject, "told: {alert}");
+    } else if alert.is_bad() {
         tracing::warn!(kind, subject, "alert: {alert}");
     } else {
         tracing::info!(kind, subject, "recovered: {alert}");

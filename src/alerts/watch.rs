@@ -72,9 +72,11 @@ impl Watch {
         }
     }
 
-    /// Judges by these settings from now on.
+    /// Judges by these settings from now on. With them comes a new configuration, under which upstreams that were parked
+    /// are asked again: what was said of their keys and models is forgotten, and said again where it is still so.
     pub fn set(&mut self, settings: Settings) {
         self.settings = settings;
+        self.matters.retain(|(kind, _), _| !kind.ends_with_configuration());
     }
 
     /// Takes in what happened to an upstream.
@@ -293,6 +295,18 @@ mod tests {
         watch.hear(&Incident::Returned { upstream: "a".into() }, at(1));
         watch.hear(&Incident::SomeUp, at(1));
         assert_eq!(said(&mut watch, 1), ["+key_refused a", "+all_down "]);
+    }
+
+    #[test]
+    fn a_new_configuration_is_judged_anew_where_it_may_have_mended_something() {
+        let mut watch = Watch::new(SETTINGS);
+        watch.hear(&Incident::KeyRefused { upstream: "a".into() }, at(0));
+        watch.hear(&opened("a"), at(0));
+        assert_eq!(said(&mut watch, 0), ["-key_refused a", "-breaker a/m"]);
+        watch.set(SETTINGS);
+        watch.hear(&Incident::KeyRefused { upstream: "a".into() }, at(1));
+        watch.hear(&opened("a"), at(1));
+        assert_eq!(said(&mut watch, 1), ["-key_refused a"]);
     }
 
     /// What a route counts after so many requests, of which so many went wrong.

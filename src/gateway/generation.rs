@@ -184,6 +184,8 @@ impl Gateway {
 
     fn conclude(&self, job: &Job, generation: Generation) -> Ending<Arc<Generated>, GatewayError> {
         let Generation { answer, whole, provider, model, attempts, cost_usd } = generation;
+        let route = &job.plan.route;
+        self.telemetry.rates().generated(&route.label, route.is_stand_in(&provider, &model));
         let answer = Arc::new(answer);
         let written = |answer, cost_usd| Written { answer, provider: &provider, model: &model, cost_usd };
         let entry = match whole {
