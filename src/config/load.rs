@@ -80,7 +80,7 @@ pub fn load(flags: &Flags, environment: &Environment) -> Result<Config, ConfigEr
     place(&mut config, flags, &folder);
     read_environment(&mut config, flags, environment)?;
     super::validate::validate(&config)?;
-    config.origin = Origin::new(flags, environment);
+    config.origin = Origin::new(Flags { config: file, ..flags.clone() }, environment.clone());
     Ok(config)
 }
 
