@@ -41,6 +41,7 @@
 //! | 3 | [`index`] | derived from the store, which it does not know; may be thrown away at any time |
 //! | 3 | [`providers`] | knowledge of a vendor: addresses, keys, what its errors mean; no I/O |
 //! | 3 | [`store`] | the truth; every write is acknowledged after its commit |
+//! | 4 | [`alerts`] | no request waits for it; what to say is decided without a clock |
 //! | 4 | [`cache`] | may never break a request: a failing tier is a miss; its rules do no I/O and read no clock |
 //! | 4 | [`router`] | walks chains under timers; knows of the cache only the settings it carries |
 //! | 5 | [`gateway`] | the journey; the one way into the cache is its `admit` |
@@ -59,6 +60,8 @@
 //! - An [`chat::Entry`] carries its [`chat::SemanticKey`], the digest of everything but the last prompt. The partition
 //!   follows from it and the embedder's version, so a change of the model needs no request keyed anew, and a
 //!   neighbour's partition is checked by comparing 32 bytes.
+//! - `alerts` is a room and no part of `telemetry`: everybody says incidents and counts, and that must know nobody, while
+//!   whoever posts them needs the HTTP client.
 //! - The index is repaired by comparison ([`index::Fill`]) and not through an outbox: a fill is needed for the
 //!   ephemeral embedded index anyway, and one mechanism serves first start, lost server and bloat.
 
@@ -78,6 +81,7 @@ pub mod index;
 pub mod providers;
 pub mod store;
 
+pub mod alerts;
 pub mod cache;
 pub mod router;
 

@@ -6,15 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use unicode_script::Script;
 
+use super::sandboxes::Sandboxes;
 use crate::cache::guards::Scripts;
-use crate::cache::{ModelLimits, SemanticTier};
+use crate::cache::{Cache, ModelLimits, SemanticTier};
 use crate::config::{CacheMode, Config, HOW_TO_GET_A_PROVIDER, IndexKind, ProviderConfig, ProviderKind};
 use crate::cost;
 use crate::embed::{Catalog, Embedder, Model, Pool, PoolOptions};
-use crate::http::{Sandbox, Shutdown};
+use crate::gateway::{AiSwitch, Gateway, Limits};
 use crate::index::{EdgeIndex, ServerIndex, ServerSettings, VectorIndex};
 use crate::providers::{Anthropic, Azure, Gemini, OpenAi, Provider};
 use crate::router::{Router, Upstream};
@@ -36,9 +38,7 @@ pub(super) async fn semantic_tier(
     embedder: Option<Arc<dyn Embedder>>,
     telemetry: &Arc<Telemetry>,
 ) -> Option<SemanticTier> {
-    let is_wanted = config.cache.mode == CacheMode::Semantic
-        || config.routes.iter().any(|route| route.cache.mode == Some(CacheMode::Semantic));
-    if !is_wanted {
+    if !wants_semantic_tier(config) {
         return None;
     }
     match open_semantic_tier(config, embedder).await {
@@ -49,6 +49,12 @@ pub(super) async fn semantic_tier(
             None
         }
     }
+}
+
+/// Returns whether anything is to be answered by similarity.
+pub(super) fn wants_semantic_tier(config: &Config) -> bool {
+    config.cache.mode == CacheMode::Semantic
+        || config.routes.iter().any(|route| route.cache.mode == Some(CacheMode::Semantic))
 }
 
 async fn open_semantic_tier(
@@ -109,27 +115,54 @@ pub(super) fn open_index(config: &Config, embedder: &dyn Embedder) -> anyhow::Re
     })
 }
 
+/// What outlives a change of the configuration, and what a gateway is built around.
+pub(super) struct Parts {
+    pub cache: Arc<Cache>,
+    pub telemetry: Arc<Telemetry>,
+    pub events: Events,
+    pub ai: Arc<AiSwitch>,
+    /// Generations under way, of this gateway and of those before it.
+    pub generations: TaskTracker,
+    /// Ends generations that did not finish in time.
+    pub give_up: CancellationToken,
+    pub sandboxes: Sandboxes,
+}
+
+impl Parts {
+    /// Builds the router of a configuration.
+    ///
+    /// # Errors
+    /// Names the provider that cannot be what its block says.
+    pub async fn router(&self, config: &Config) -> anyhow::Result<Arc<Router>> {
+        let router = router(config, &self.telemetry, &self.sandboxes, self.events.clone()).await?;
+        Ok(Arc::new(router))
+    }
+
+    /// Builds the gateway of a configuration around its router.
+    pub fn gateway(&self, config: &Config, router: Arc<Router>) -> Gateway {
+        Gateway::new(
+            Arc::clone(&self.cache),
+            router,
+            Arc::clone(&self.ai),
+            Limits::of(&config.server),
+            Arc::clone(&self.telemetry),
+            self.generations.clone(),
+            self.give_up.clone(),
+        )
+    }
+}
+
 /// Builds upstreams and routes; a sandbox among them begins to listen.
-pub(super) async fn router(
+async fn router(
     config: &Config,
     telemetry: &Arc<Telemetry>,
-    background: &TaskTracker,
-    sandboxes: &Shutdown,
+    sandboxes: &Sandboxes,
     events: Events,
 ) -> anyhow::Result<Router> {
     let mut upstreams = Vec::new();
     for provider in &config.providers {
         let provider = match provider.kind {
-            ProviderKind::Sandbox => {
-                let sandbox = Sandbox::bind(provider.sandbox).await.context("the sandbox cannot listen")?;
-                let reached = ProviderConfig {
-                    base_url: Some(sandbox.base_url()),
-                    api_key: Some(sandbox.key()),
-                    ..provider.clone()
-                };
-                background.spawn(sandbox.serve(sandboxes.clone()));
-                reached
-            }
+            ProviderKind::Sandbox => sandboxes.reach(provider).await?,
             ProviderKind::OpenAi
             | ProviderKind::OpenAiCompatible
             | ProviderKind::Anthropic

@@ -4,6 +4,8 @@
 
 mod build;
 mod check;
+mod reload;
+mod sandboxes;
 mod serve;
 
 use std::sync::Arc;
@@ -13,20 +15,26 @@ use ::http::{Request, Response};
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use tokio::sync::watch as cell;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::alerts::Alerts;
 use crate::cache::{BlockedPairs, Cache, Indexer, Sweeper};
 use crate::config::{Config, Secret};
 use crate::embed::Embedder;
-use crate::gateway::{Gateway, Limits};
-use crate::http::{self, Keys, Shutdown};
+use crate::gateway::{AiSwitch, Gateway};
+use crate::http::{self, Shutdown};
 use crate::router::Router;
 use crate::store::{DataLock, Opened, Running, Store};
 use crate::telemetry::{Events, Telemetry};
 
 pub use check::{Finding, check};
 pub use serve::{Server, serve};
+
+use build::Parts;
+use reload::InForce;
+use sandboxes::Sandboxes;
 
 /// How long the last writes are waited for; a commit takes at most 30 s.
 const WRITES_PATIENCE: Duration = Duration::from_secs(35);
@@ -37,19 +45,14 @@ pub struct App {
     pub telemetry: Arc<Telemetry>,
     /// Opens every door of the admin listener; dies with the process.
     token: Secret,
-    config: Config,
+    in_force: Arc<InForce>,
     store: Arc<Store>,
     lock: DataLock,
-    /// Generations under way.
-    generations: TaskTracker,
-    /// Ends generations that did not finish in time.
-    give_up: CancellationToken,
     /// Writes under way.
     writes: TaskTracker,
-    /// Indexer, sweeper, the sandbox.
+    /// Indexer, sweeper, alerts, sandboxes.
     background: TaskTracker,
     stop: CancellationToken,
-    sandboxes: Shutdown,
 }
 
 impl App {
@@ -83,58 +86,47 @@ impl App {
             Arc::clone(&telemetry),
             writes.clone(),
         ));
+        let (events, heard) = Events::channel();
+        let (keeping, kept) = cell::channel(reload::keeping(config));
+        let (alerts, alerted) = cell::channel(config.alerts.clone());
         background.spawn(learn_keys(Arc::clone(&store), stop.clone()));
         background.spawn(Indexer::new(Arc::clone(&cache), stop.clone()).run());
-        background.spawn(sweeper(config, &cache, &stop).run());
+        background.spawn(Sweeper::new(Arc::clone(&cache), stop.clone(), kept).run());
+        background.spawn(Alerts::new(heard, alerted, Arc::clone(&telemetry), stop.clone()).run());
 
-        let sandboxes = Shutdown::default();
-        let (events, _heard) = Events::channel();
-        let router = Arc::new(build::router(config, &telemetry, &background, &sandboxes, events).await?);
-        router.restore(&store.breakers().await?);
-        background.spawn(keep_breakers(Arc::clone(&router), Arc::clone(&store), stop.clone()));
-        let generations = TaskTracker::new();
-        let give_up = CancellationToken::new();
-        let gateway = Gateway::new(
+        let parts = Parts {
             cache,
-            router,
-            Limits::of(&config.server),
-            Arc::clone(&telemetry),
-            generations.clone(),
-            give_up.clone(),
-        );
-        Ok(Self {
-            gateway: Arc::new(ArcSwap::from_pointee(gateway)),
-            telemetry,
-            token: Running::new_token(),
-            config: config.clone(),
-            store,
-            lock,
-            generations,
-            give_up,
-            writes,
-            background,
-            stop,
-            sandboxes,
-        })
+            events,
+            ai: Arc::new(AiSwitch::new(config.ai.enabled, Arc::clone(&telemetry))),
+            telemetry: Arc::clone(&telemetry),
+            generations: TaskTracker::new(),
+            give_up: CancellationToken::new(),
+            sandboxes: Sandboxes::new(background.clone()),
+        };
+        let token = Running::new_token();
+        let in_force = InForce::begin(config, &token, parts, keeping, alerts).await?;
+        let router = in_force.router();
+        router.borrow().restore(&store.breakers().await?);
+        background.spawn(keep_breakers(router, Arc::clone(&store), stop.clone()));
+        let gateway = Arc::clone(&in_force.gateway);
+        let in_force = Arc::new(in_force);
+        Ok(Self { gateway, telemetry, token, in_force, store, lock, writes, background, stop })
     }
 
     /// Answers a request of the admin interface without a listener.
     pub async fn ask_admin(&self, request: Request<Bytes>) -> Response<Bytes> {
-        let keys = Keys::admin(&self.config.auth, &self.token);
-        let admin = http::admin(self.state(Shutdown::default()), &keys);
+        let admin = http::admin(self.state(Shutdown::default()), &self.in_force.admin_keys);
         http::ask(admin, request, &self.token).await
     }
 
     /// Lets generations under way finish until `deadline`, commits every write, and lets go of the data folder.
     pub async fn close(self, deadline: tokio::time::Instant) {
-        self.generations.close();
-        if tokio::time::timeout_at(deadline, self.generations.wait()).await.is_err() {
-            tracing::warn!(
-                generations = self.generations.len(),
-                "the drain time is over, giving up what is left"
-            );
-            self.give_up.cancel();
-            self.generations.wait().await;
+        let Parts { generations, give_up, sandboxes, .. } = self.in_force.parts();
+        generations.close();
+        if tokio::time::timeout_at(deadline, generations.wait()).await.is_err() {
+            tracing::warn!(generations = generations.len(), "the drain time is over, giving up what is left");
+            give_up.cancel();
+            generations.wait().await;
         }
         self.writes.close();
         // Every write is bounded by itself; what still waits after that waits for a vector server, whose points the
@@ -142,7 +134,7 @@ impl App {
         if tokio::time::timeout(WRITES_PATIENCE, self.writes.wait()).await.is_err() {
             tracing::warn!(writes = self.writes.len(), "some points were not written to the vector index");
         }
-        self.sandboxes.cut();
+        sandboxes.cut();
         self.stop.cancel();
         self.background.close();
         self.background.wait().await;
@@ -172,18 +164,17 @@ async fn learn_keys(store: Arc<Store>, stop: CancellationToken) {
 }
 
 /// Writes down which upstreams are left alone whenever that changes, so that a restart does not begin with asking them.
-async fn keep_breakers(router: Arc<Router>, store: Arc<Store>, stop: CancellationToken) {
-    while stop.run_until_cancelled(router.changed()).await.is_some() {
+async fn keep_breakers(mut routers: cell::Receiver<Arc<Router>>, store: Arc<Store>, stop: CancellationToken) {
+    loop {
+        let router = Arc::clone(&routers.borrow_and_update());
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = router.changed() => {}
+            // Where another router is in force from now on, this one's last word is not lost: it was inherited.
+            Ok(()) = routers.changed() => continue,
+        }
         if let Err(error) = store.put_breakers(router.breakers()).await {
             tracing::warn!(%error, "which upstreams are left alone could not be written down");
         }
     }
-}
-
-fn sweeper(config: &Config, cache: &Arc<Cache>, stop: &CancellationToken) -> Sweeper {
-    // The longest that any route keeps stale answers: an entry does not say which route it came by.
-    let of_routes = config.routes.iter().filter_map(|route| route.cache.stale_if_error_seconds);
-    let seconds = of_routes.fold(config.cache.stale_if_error_seconds, u64::max);
-    let keep_stale_for = std::time::Duration::from_secs(seconds);
-    Sweeper::new(Arc::clone(cache), stop.clone(), keep_stale_for, config.cache.store_capacity_bytes)
 }

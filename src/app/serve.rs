@@ -15,10 +15,7 @@ use tokio_util::task::TaskTracker;
 use super::App;
 use crate::config::Config;
 use crate::embed::Embedder;
-use crate::http::{self, AppState, BodyLimits, Keys, Limits, Shutdown};
-
-/// The time for the whole body of a request.
-const BODY_TIME: Duration = Duration::from_secs(30);
+use crate::http::{self, AppState, Limits, Reload, Shutdown};
 
 /// A server that listens.
 pub struct Server {
@@ -34,7 +31,8 @@ pub struct Server {
     drain: Duration,
 }
 
-/// Serves until SIGTERM or SIGINT, then lets requests under way finish; the second signal ends them.
+/// Serves until SIGTERM or SIGINT, then lets requests under way finish; the second signal ends them. SIGHUP has the
+/// configuration loaded again.
 ///
 /// # Errors
 /// What kept it from starting: names the key, the file or the address.
@@ -43,13 +41,17 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let server = Server::start(&config).await?;
     // A server whose standard error nobody reads serves all the same.
     let _ = writeln!(std::io::stderr(), "listening public={} admin={}", server.public, server.admin);
-    signals.next().await;
+    let reload = server.app.reload();
+    while signals.next().await == Wish::Reload {
+        // It goes on by itself, and logs how it went.
+        drop(reload());
+    }
     tracing::info!("draining; a second signal ends it at once");
     let (public, admin) = (server.public_end.clone(), server.admin_end.clone());
     let mut stop = std::pin::pin!(server.stop());
     tokio::select! {
         () = &mut stop => return Ok(()),
-        () = signals.next() => {
+        () = signals.stop() => {
             public.cut();
             admin.cut();
         }
@@ -86,17 +88,15 @@ impl Server {
         let state = app.state(public_end.clone());
         let drain = Duration::from_millis(config.server.drain_timeout_ms);
         let limits = Limits { drain, ..Limits::default() };
-        let keys = Keys::public(&config.auth);
         let listeners = TaskTracker::new();
         let public_task = listeners.spawn(http::serve(
             public,
-            http::public(Arc::clone(&state), &keys),
+            http::public(Arc::clone(&state), &app.in_force.public_keys),
             limits,
             public_end.clone(),
         ));
-        let keys = Keys::admin(&config.auth, &app.token);
-        let admin_task =
-            listeners.spawn(http::serve(admin, http::admin(state, &keys), limits, admin_end.clone()));
+        let administration = http::admin(state, &app.in_force.admin_keys);
+        let admin_task = listeners.spawn(http::serve(admin, administration, limits, admin_end.clone()));
         Ok(Self {
             app,
             public: public_address,
@@ -131,17 +131,31 @@ impl Server {
 impl App {
     /// Returns what handlers share.
     pub(super) fn state(&self, public_end: Shutdown) -> Arc<AppState> {
-        let server = &self.config.server;
+        let in_force = &self.in_force;
+        let parts = in_force.parts();
         Arc::new(AppState {
-            gateway: Arc::clone(&self.gateway),
-            telemetry: Arc::clone(&self.telemetry),
-            body: BodyLimits {
-                bytes: server.max_body_bytes,
-                time: BODY_TIME,
-                is_json_only: self.config.auth.is_keyless(),
-            },
-            stream_max: Duration::from_secs(server.max_stream_seconds),
+            gateway: Arc::clone(&in_force.gateway),
+            edge: Arc::clone(&in_force.edge),
+            ai: Arc::clone(&parts.ai),
+            telemetry: Arc::clone(&parts.telemetry),
             shutdown: public_end,
+            reload: self.reload(),
+        })
+    }
+
+    /// Returns what loads the configuration again, in a task of its own: whoever stops waiting for it stops nothing.
+    fn reload(&self) -> Reload {
+        let (in_force, tasks) = (Arc::downgrade(&self.in_force), self.background.clone());
+        Arc::new(move || {
+            let in_force = in_force.upgrade();
+            let task = in_force.map(|in_force| tasks.spawn(async move { in_force.reload().await }));
+            Box::pin(async move {
+                let gone = || "the server is ending".to_owned();
+                match task {
+                    Some(task) => task.await.unwrap_or_else(|_| Err(gone())),
+                    None => Err(gone()),
+                }
+            })
         })
     }
 }
@@ -150,21 +164,38 @@ async fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("{key}: cannot listen on {address}"))
 }
 
-/// SIGTERM and SIGINT.
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wish {
+    Stop,
+    Reload,
+}
+
+/// SIGTERM and SIGINT, and SIGHUP.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
     fn listen() -> anyhow::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
     }
 
-    async fn next(&mut self) {
+    async fn next(&mut self) -> Wish {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => Wish::Stop,
+            _ = self.interrupt.recv() => Wish::Stop,
+            _ = self.hangup.recv() => Wish::Reload,
         }
+    }
+
+    async fn stop(&mut self) {
+        while self.next().await != Wish::Stop {}
     }
 }

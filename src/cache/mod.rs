@@ -39,7 +39,7 @@ pub use freshness::Accepts;
 pub use indexer::Indexer;
 pub use policy::{Policy, Skip, judge_answer, shares_with_similar};
 pub use semantic::{Judged, ModelLimits, SemanticTier};
-pub use sweeper::Sweeper;
+pub use sweeper::{Keeping, Sweeper};
 
 use clock::WallClock;
 use hits::HitLog;

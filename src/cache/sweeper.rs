@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch as cell;
 use tokio_util::sync::CancellationToken;
 
 use super::Cache;
@@ -13,9 +14,16 @@ use crate::store::StoreError;
 pub struct Sweeper {
     cache: Arc<Cache>,
     shutdown: CancellationToken,
+    keeping: cell::Receiver<Keeping>,
+}
+
+/// What is kept, and how much of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keeping {
     /// How long an expired entry is kept for the time when no provider answers.
-    keep_stale_for: Duration,
-    store_capacity_bytes: u64,
+    pub stale_for: Duration,
+    /// The most that the store holds.
+    pub store_bytes: u64,
 }
 
 /// How often hits are written down and gauges are set.
@@ -26,14 +34,9 @@ const HITS_AT_A_TIME: usize = 256;
 const PULSES_PER_SWEEP: u32 = 12;
 
 impl Sweeper {
-    /// Returns the housekeeper of this cache.
-    pub fn new(
-        cache: Arc<Cache>,
-        shutdown: CancellationToken,
-        keep_stale_for: Duration,
-        store_capacity_bytes: u64,
-    ) -> Self {
-        Self { cache, shutdown, keep_stale_for, store_capacity_bytes }
+    /// Returns the housekeeper of this cache. What `keeping` brings later counts from the next sweep on.
+    pub fn new(cache: Arc<Cache>, shutdown: CancellationToken, keeping: cell::Receiver<Keeping>) -> Self {
+        Self { cache, shutdown, keeping }
     }
 
     /// Works until shutdown, and then writes down the last hits.
@@ -65,9 +68,10 @@ impl Sweeper {
     /// The store's; the next sweep goes on from there.
     pub async fn sweep(&self) -> Result<(), StoreError> {
         let store = self.cache.store();
-        let expired = store.sweep(self.cache.now(), self.keep_stale_for).await?;
+        let Keeping { stale_for, store_bytes } = *self.keeping.borrow();
+        let expired = store.sweep(self.cache.now(), stale_for).await?;
         self.drop_everywhere(&expired, "expired").await;
-        let evicted = store.evict(self.store_capacity_bytes, self.cache.now()).await?;
+        let evicted = store.evict(store_bytes, self.cache.now()).await?;
         self.drop_everywhere(&evicted, "evicted").await;
         let stats = store.stats().await?;
         self.cache.telemetry.holds("store", stats.entries, stats.bytes);

@@ -10,7 +10,8 @@ use crate::telemetry::start_logging;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  refrain serve --sandbox\n  OPENAI_API_KEY=sk-… refrain serve\n  \
                   refrain serve --config /etc/refrain.toml --listen 127.0.0.1:0\n\n\
-                  Ends on SIGTERM or SIGINT, after the requests under way; a second one does not wait for them.")]
+                  Ends on SIGTERM or SIGINT, after the requests under way; a second one does not wait for them.\n\
+                  SIGHUP has the configuration loaded again.")]
 pub struct ServeArgs {
     #[command(flatten)]
     listeners: Listeners,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use config::{File, FileFormat, Map};
 
-use super::{Config, Environment, ProviderConfig, ProviderKind, Secret};
+use super::{Config, Environment, Origin, ProviderConfig, ProviderKind, Secret};
 
 /// What the command line says; each wins over file and environment.
 #[derive(Clone, Debug, Default)]
@@ -80,6 +80,7 @@ pub fn load(flags: &Flags, environment: &Environment) -> Result<Config, ConfigEr
     place(&mut config, flags, &folder);
     read_environment(&mut config, flags, environment)?;
     super::validate::validate(&config)?;
+    config.origin = Origin::new(Flags { config: file, ..flags.clone() }, environment.clone());
     Ok(config)
 }
 

@@ -9,6 +9,7 @@ mod degrade;
 mod environment;
 mod jobs;
 mod load;
+mod origin;
 mod passthrough;
 mod providers;
 mod resilience;
@@ -28,6 +29,7 @@ pub use degrade::{DegradeConfig, DegradeOverrides, LadderStep, QualityConfig, Qu
 pub use environment::{Environment, HOW_TO_GET_A_PROVIDER};
 pub use jobs::JobsConfig;
 pub use load::{ConfigError, Flags, load};
+pub use origin::Origin;
 pub use passthrough::PassthroughConfig;
 pub use providers::{
     Capability, LimitsConfig, ModelConfig, Prices, ProviderConfig, ProviderKind, SandboxConfig, Timeouts,
@@ -74,6 +76,9 @@ pub struct Config {
     /// What the operator should hear at start, such as a key variable that is of no use alone.
     #[serde(skip)]
     pub notices: Vec<String>,
+    /// What it was loaded from.
+    #[serde(skip)]
+    pub origin: Origin,
 }
 
 impl Default for Config {
@@ -100,6 +105,7 @@ impl Default for Config {
             default_model: None,
             log: "warn,refrain=info".to_owned(),
             notices: Vec::new(),
+            origin: Origin::default(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 /// The embedding model and the threads it runs on.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EmbeddingConfig {
     /// A model of `models/models.toml`, else any model fastembed knows by name. Default `all-minilm-l6-v2`.
@@ -21,7 +21,7 @@ impl Default for EmbeddingConfig {
 }
 
 /// Where vectors are searched.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct IndexConfig {
     /// Default `embedded`.
@@ -60,7 +60,7 @@ pub enum IndexKind {
 }
 
 /// Where the truth lies.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StoreConfig {
     /// `sqlite://PATH` or `postgres://USER:PASSWORD@HOST/DATABASE`. Default `sqlite://{data_dir}/refrain.db`.

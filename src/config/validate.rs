@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use super::{
     CacheConfig, Config, ConfigError, DegradeConfig, LadderStep, ModelConfig, ProviderConfig, ProviderKind,
-    RetryConfig,
+    RetryConfig, Secret,
 };
 
 /// Seconds an answer may be asked to live, at most a year; requests are held to the same range.
@@ -107,7 +107,20 @@ fn resilience(config: &Config) -> Result<(), ConfigError> {
     within("jobs.result_ttl_seconds", Some(config.jobs.result_ttl_seconds), 1..=31_536_000)?;
     within("alerts.window_seconds", Some(config.alerts.window_seconds), 1..=86_400)?;
     share("alerts.fallback_rate", config.alerts.fallback_rate)?;
-    share("alerts.error_rate", config.alerts.error_rate)
+    share("alerts.error_rate", config.alerts.error_rate)?;
+    match &config.alerts.webhook_url {
+        Some(address) => webhook("alerts.webhook_url_env", address),
+        None => Ok(()),
+    }
+}
+
+/// Whoever knows the address can post there, so it is not shown.
+fn webhook(path: &str, address: &Secret) -> Result<(), ConfigError> {
+    let url = url::Url::parse(address.expose()).ok();
+    if url.is_some_and(|url| url.has_host() && matches!(url.scheme(), "http" | "https")) {
+        return Ok(());
+    }
+    refuse(path, "the variable holds no address such as https://hooks.slack.com/services/…")
 }
 
 fn retry(path: &str, retry: &RetryConfig) -> Result<(), ConfigError> {

@@ -1,11 +1,16 @@
 //! What people do with the cache: look, count, remove.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use super::Gateway;
 use crate::chat::{Entry, Fingerprint};
 use crate::index::Status;
+use crate::router::UpstreamHealth;
 use crate::store::{Cursor, EntrySummary, Page, Selection, StoreError, StoreStats};
+use crate::telemetry::UpstreamReading;
 
 /// A name that may be asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +34,30 @@ pub struct Stats {
     pub flights: usize,
 }
 
+/// How everything is that is not the core: without it, what is cached is answered all the same.
+#[derive(Clone, Debug)]
+pub struct AiHealth {
+    /// Whether upstreams are asked at all.
+    pub is_enabled: bool,
+    /// In the order of the configuration.
+    pub upstreams: Vec<UpstreamHealth>,
+    /// `None` where the semantic tier is off.
+    pub embedder: Option<EmbedderHealth>,
+    /// `None` where the semantic tier is off, `Err` with what is wrong with the index.
+    pub index: Option<Result<Status, String>>,
+}
+
+/// How the embedder is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmbedderHealth {
+    pub version: String,
+    /// Prompts that wait for an instance.
+    pub queue_depth: usize,
+}
+
+/// How long a look at the index may take; a probe's patience is short.
+const INDEX_PATIENCE: Duration = Duration::from_secs(1);
+
 impl Gateway {
     /// Returns what may be asked for.
     pub fn models(&self) -> Vec<ListedModel> {
@@ -50,6 +79,33 @@ impl Gateway {
         };
         let embedder = self.cache.semantic().map(|tier| tier.embedder().version().to_string());
         Stats { memory_entries, memory_bytes, store, index, embedder, flights: self.flights.len() }
+    }
+
+    /// Returns how upstreams, embedder and index are. Asks no upstream: what is known of them is what requests found.
+    pub async fn ai_health(&self) -> AiHealth {
+        let tier = self.cache.semantic();
+        let index = match tier {
+            Some(tier) => Some(match timeout(INDEX_PATIENCE, tier.vector_index().status()).await {
+                Ok(status) => status.map_err(|error| error.to_string()),
+                Err(_) => Err(format!("no answer within {} ms", INDEX_PATIENCE.as_millis())),
+            }),
+            None => None,
+        };
+        let embedder = tier.map(|tier| EmbedderHealth {
+            version: tier.embedder().version().to_string(),
+            queue_depth: tier.embedder().queue_depth(),
+        });
+        AiHealth { is_enabled: self.ai.is_on(), upstreams: self.router.health(), embedder, index }
+    }
+
+    /// Puts into the metrics what nobody counts as it happens: how every upstream is.
+    pub fn measure(&self) {
+        let reading = |upstream: &UpstreamHealth| UpstreamReading {
+            provider: upstream.name.to_string(),
+            is_healthy: upstream.is_healthy(),
+            breaker: upstream.overall.breaker as u8,
+        };
+        self.telemetry.upstreams_are(self.router.health().iter().map(reading).collect());
     }
 
     /// Returns summaries of a selection, the last written first; `after` is where the page before ended.

@@ -92,6 +92,9 @@ impl Gateway {
         stream: bool,
         timing: Timing,
     ) -> Result<Outcome, GatewayError> {
+        if !self.ai.is_on() {
+            return Err(GatewayError::AiDisabled);
+        }
         match self.take_part(job, stream, timing).await {
             // The leader was cancelled in the moment we joined, or fell: its failure is not ours, so we ask once more.
             Err(GatewayError::Interrupted) => self.take_part(job, stream, timing).await,
@@ -181,6 +184,8 @@ impl Gateway {
 
     fn conclude(&self, job: &Job, generation: Generation) -> Ending<Arc<Generated>, GatewayError> {
         let Generation { answer, whole, provider, model, attempts, cost_usd } = generation;
+        let route = &job.plan.route;
+        self.telemetry.rates().generated(&route.label, route.is_stand_in(&provider, &model));
         let answer = Arc::new(answer);
         let written = |answer, cost_usd| Written { answer, provider: &provider, model: &model, cost_usd };
         let entry = match whole {

@@ -11,6 +11,7 @@ mod feedback;
 mod forward;
 mod generation;
 mod outcome;
+mod switch;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,11 +27,12 @@ use crate::router::{Route, Router};
 use crate::telemetry::Telemetry;
 
 pub use bill::Bill;
-pub use curate::{ListedModel, Stats};
+pub use curate::{AiHealth, EmbedderHealth, ListedModel, Stats};
 pub use explain::{Candidate, Explanation, LayerReading, PolicyReading, Stranger, TierReading};
 pub use feedback::{About, FeedbackError, Removed, Verdict};
 pub use generation::{Conclusion, LiveAnswer};
 pub use outcome::{Answer, GatewayError, Outcome};
+pub use switch::AiSwitch;
 
 use generation::{Flights, Job};
 
@@ -38,6 +40,7 @@ use generation::{Flights, Job};
 pub struct Gateway {
     cache: Arc<Cache>,
     router: Arc<Router>,
+    ai: Arc<AiSwitch>,
     flights: Flights,
     limits: Limits,
     telemetry: Arc<Telemetry>,
@@ -105,12 +108,13 @@ impl Gateway {
     pub fn new(
         cache: Arc<Cache>,
         router: Arc<Router>,
+        ai: Arc<AiSwitch>,
         limits: Limits,
         telemetry: Arc<Telemetry>,
         tasks: TaskTracker,
         shutdown: CancellationToken,
     ) -> Self {
-        Self { cache, router, flights: Flights::new(FLIGHTS_MAX), limits, telemetry, tasks, shutdown }
+        Self { cache, router, ai, flights: Flights::new(FLIGHTS_MAX), limits, telemetry, tasks, shutdown }
     }
 
     /// Answers a request from the cache or, where that has nothing, from a provider.

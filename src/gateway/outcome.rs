@@ -54,6 +54,8 @@ pub enum GatewayError {
     UnknownModel { asked: String, known: Vec<String> },
     #[error("no provider is configured: {HOW_TO_GET_A_PROVIDER}")]
     NoProvider,
+    #[error("upstreams are switched off here; only what is cached is answered")]
+    AiDisabled,
     #[error(
         "no such endpoint here; to have other /v1 paths passed on to a provider, set `[passthrough] provider` to its name"
     )]

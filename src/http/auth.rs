@@ -1,7 +1,9 @@
-//! Who calls, and what may they do?
+//! Who calls, what may they do, and how often?
 
 use std::sync::Arc;
+use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, HeaderName};
@@ -12,9 +14,13 @@ use subtle::ConstantTimeEq;
 
 use super::clock::unix_millis;
 use super::error::HttpError;
+use super::key_limit::KeyLimit;
+use super::listener::peer;
 use super::record;
+use super::wrong_keys::WrongKeys;
 use crate::chat::TenantId;
-use crate::config::{AuthConfig, KeyScope, Secret};
+use crate::config::{AuthConfig, KeyConfig, KeyScope, Secret};
+use crate::telemetry::Telemetry;
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
@@ -24,6 +30,8 @@ pub struct Caller {
     /// Whose cache the request uses. The scope `admin` is the operator's and reaches every tenant.
     pub tenant: TenantId,
     scopes: Scopes,
+    /// Shared by all who hold the same key.
+    limit: Option<Arc<KeyLimit>>,
 }
 
 impl Caller {
@@ -57,10 +65,21 @@ impl Scopes {
     }
 }
 
-/// The keys that a listener accepts.
+/// The keys that a listener accepts. Clones share them, and have them exchanged together.
 #[derive(Clone, Debug)]
-pub struct Keys {
-    keys: Arc<[Key]>,
+pub struct Keys(Arc<Ring>);
+
+#[derive(Debug)]
+struct Ring {
+    set: ArcSwap<KeySet>,
+    /// The digest of one more key, which stands in no configuration.
+    token: Option<[u8; 32]>,
+    wrong: WrongKeys,
+}
+
+#[derive(Debug, Default)]
+struct KeySet {
+    keys: Vec<Key>,
     is_keyless: bool,
 }
 
@@ -72,48 +91,53 @@ struct Key {
     caller: Caller,
 }
 
+/// Why a key opens nothing.
+#[derive(Debug)]
+enum Unknown {
+    /// None was shown.
+    NoKey,
+    /// It is none of ours, or no longer.
+    WrongKey(&'static str),
+}
+
 impl Keys {
     /// Returns the keys of the public listener.
     pub fn public(config: &AuthConfig) -> Self {
-        let configured = config.keys.iter().map(|key| Key {
-            digest: key.sha256.0,
-            expires: key.expires.map(|stamp| stamp.0),
-            caller: Caller { tenant: TenantId::new(key.tenant.as_str()), scopes: Scopes::of(&key.scopes) },
-        });
-        let environment = config.environment_key.as_ref().map(Key::almighty);
-        Self { keys: configured.chain(environment).collect(), is_keyless: config.is_keyless() }
+        Self::new(config, None)
     }
 
     /// Returns the keys of the admin listener: those of the public one, and the token of the lock file.
     pub fn admin(config: &AuthConfig, token: &Secret) -> Self {
-        let public = Self::public(config);
-        let keys = public.keys.iter().map(|Key { digest, expires, caller }| Key {
-            digest: *digest,
-            expires: *expires,
-            caller: caller.clone(),
-        });
-        Self { keys: keys.chain([Key::almighty(token)]).collect(), is_keyless: public.is_keyless }
+        Self::new(config, Some(digest(token.expose().as_bytes())))
+    }
+
+    fn new(config: &AuthConfig, token: Option<[u8; 32]>) -> Self {
+        let set = ArcSwap::from_pointee(KeySet::new(config, token, &KeySet::default()));
+        Self(Arc::new(Ring { set, token, wrong: WrongKeys::default() }))
+    }
+
+    /// Accepts the keys of this configuration from the next request on. What was taken of a limit that stays is not given
+    /// back.
+    pub fn replace(&self, config: &AuthConfig) {
+        let Ring { set, token, .. } = &*self.0;
+        set.store(Arc::new(KeySet::new(config, *token, &set.load())));
     }
 
     /// Returns whether callers need no key, and are held to the rules for that instead.
     pub(super) fn is_keyless(&self) -> bool {
-        self.is_keyless
+        self.0.set.load().is_keyless
     }
 
     /// Returns who presents these headers at that moment.
-    fn caller(&self, headers: &HeaderMap, now: i64) -> Result<Caller, HttpError> {
-        if self.is_keyless {
+    fn caller(&self, headers: &HeaderMap, now: i64) -> Result<Caller, Unknown> {
+        let set = self.0.set.load();
+        if set.is_keyless {
             return Ok(almighty());
         }
-        let Some(presented) = presented(headers) else {
-            return Err(HttpError::unauthorized(
-                "no API key: send it as `Authorization: Bearer KEY` or `x-api-key: KEY`",
-            ));
-        };
-        let digest: [u8; 32] = Sha256::digest(presented).into();
+        let digest = digest(presented(headers).ok_or(Unknown::NoKey)?);
         // Every key is compared, in constant time, whichever fits: the work tells nothing about the keys.
         let mut found = None;
-        for key in &*self.keys {
+        for key in &set.keys {
             if bool::from(key.digest.ct_eq(&digest)) {
                 found = Some(key);
             }
@@ -121,21 +145,50 @@ impl Keys {
         match found {
             Some(key) if key.expires.is_none_or(|end| now < end) => Ok(key.caller.clone()),
             // An expired key is told so: who presents it has had it.
-            Some(_) => Err(HttpError::unauthorized("the API key has expired")),
-            None => Err(HttpError::unauthorized("the API key is not known here")),
+            Some(_) => Err(Unknown::WrongKey("the API key has expired")),
+            None => Err(Unknown::WrongKey("the API key is not known here")),
         }
     }
 }
 
-impl Key {
-    fn almighty(secret: &Secret) -> Self {
-        Self { digest: Sha256::digest(secret.expose()).into(), expires: None, caller: almighty() }
+impl KeySet {
+    /// Returns the keys of a configuration and the token; a key whose limit was the same before goes on with what is left
+    /// of it.
+    fn new(config: &AuthConfig, token: Option<[u8; 32]>, before: &Self) -> Self {
+        let configured = config.keys.iter().map(|key| Key {
+            digest: key.sha256.0,
+            expires: key.expires.map(|stamp| stamp.0),
+            caller: Caller {
+                tenant: TenantId::new(key.tenant.as_str()),
+                scopes: Scopes::of(&key.scopes),
+                limit: before.limit_of(key),
+            },
+        });
+        let environment = config.environment_key.as_ref().map(|key| digest(key.expose().as_bytes()));
+        let others = environment.into_iter().chain(token).map(|digest| Key {
+            digest,
+            expires: None,
+            caller: almighty(),
+        });
+        Self { keys: configured.chain(others).collect(), is_keyless: config.is_keyless() }
     }
+
+    fn limit_of(&self, key: &KeyConfig) -> Option<Arc<KeyLimit>> {
+        let per_minute = key.requests_per_minute?;
+        let before = self.keys.iter().find(|known| known.digest == key.sha256.0);
+        let limit = before.and_then(|known| known.caller.limit.clone());
+        let limit = limit.filter(|limit| limit.per_minute() == per_minute);
+        Some(limit.unwrap_or_else(|| Arc::new(KeyLimit::new(per_minute))))
+    }
+}
+
+fn digest(key: &[u8]) -> [u8; 32] {
+    Sha256::digest(key).into()
 }
 
 /// Returns the caller who needs no key, or has the one for everything.
 fn almighty() -> Caller {
-    Caller { tenant: TenantId::new("default"), scopes: Scopes::of(&KeyScope::ALL) }
+    Caller { tenant: TenantId::new("default"), scopes: Scopes::of(&KeyScope::ALL), limit: None }
 }
 
 fn presented(headers: &HeaderMap) -> Option<&[u8]> {
@@ -152,31 +205,74 @@ pub(super) struct Door {
     pub keys: Keys,
     /// Any one of these opens it.
     pub scopes: &'static [KeyScope],
+    /// Whether passing it takes one off the key's limit.
+    pub is_metered: bool,
+    /// Where it is counted that a limit kept somebody out.
+    pub telemetry: Option<Arc<Telemetry>>,
 }
 
 impl Door {
+    /// Returns who comes in.
     fn open(&self, headers: &HeaderMap, now: i64) -> Result<Caller, HttpError> {
-        let caller = self.keys.caller(headers, now)?;
+        let caller = self.keys.caller(headers, now).map_err(|unknown| self.turn_away(unknown))?;
         if self.scopes.iter().any(|scope| caller.scopes.holds(*scope)) {
             return Ok(caller);
         }
         let wanted: Vec<_> = self.scopes.iter().map(|scope| scope.name()).collect();
         Err(HttpError::forbidden(format!("the API key lacks the scope `{}`", wanted.join("` or `"))))
     }
+
+    fn turn_away(&self, unknown: Unknown) -> HttpError {
+        let Unknown::WrongKey(message) = unknown else {
+            return HttpError::unauthorized(
+                "no API key: send it as `Authorization: Bearer KEY` or `x-api-key: KEY`",
+            );
+        };
+        match peer().and_then(|peer| self.keys.0.wrong.note(peer, Instant::now())) {
+            Some(wait) => {
+                self.count("wrong_keys");
+                HttpError::limited("too many requests with a wrong API key from this address", wait)
+            }
+            None => HttpError::unauthorized(message),
+        }
+    }
+
+    fn count(&self, reason: &'static str) {
+        if let Some(telemetry) = &self.telemetry {
+            telemetry.refused(reason);
+        }
+    }
 }
 
 /// Lets a request in if its caller may, and tells the handler who it is.
-pub(super) async fn admit(State(door): State<Door>, mut request: Request, next: Next) -> Response {
-    match door.open(request.headers(), unix_millis()) {
-        Ok(caller) => {
+pub(super) async fn admit(State(door): State<Arc<Door>>, mut request: Request, next: Next) -> Response {
+    let caller = match door.open(request.headers(), unix_millis()) {
+        Ok(caller) => caller,
+        Err(error) => {
+            record::refused(request.extensions(), &error);
+            return error.into_response();
+        }
+    };
+    let Some(limit) = caller.limit.clone().filter(|_| door.is_metered) else {
+        request.extensions_mut().insert(caller);
+        return next.run(request).await;
+    };
+    let taken = limit.take();
+    let mut response = match &taken {
+        Ok(_) => {
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
-        Err(error) => {
+        Err(wait) => {
+            door.count("key_limit");
+            let message = format!("this API key may make {} requests a minute", limit.per_minute());
+            let error = HttpError::limited(message, *wait);
             record::refused(request.extensions(), &error);
             error.into_response()
         }
-    }
+    };
+    limit.say(&taken, response.headers_mut());
+    response
 }
 
 #[cfg(test)]
@@ -238,7 +334,7 @@ mod tests {
         ] {
             assert!(caller(&keys, header, value, 0).is_none(), "{header}: {value}");
         }
-        assert_eq!(keys.caller(&HeaderMap::new(), 0).expect_err("no key").status().as_u16(), 401);
+        assert!(matches!(keys.caller(&HeaderMap::new(), 0), Err(Unknown::NoKey)));
     }
 
     #[test]
@@ -253,6 +349,28 @@ mod tests {
         let token = Secret::new("token".into());
         assert!(caller(&Keys::admin(&config(), &token), "authorization", "Bearer token", 0).is_some());
         assert!(caller(&Keys::public(&config()), "authorization", "Bearer token", 0).is_none());
+    }
+
+    #[test]
+    fn keys_are_exchanged_for_every_clone_and_a_limit_that_stays_is_not_refilled() {
+        let limited = |per_minute| {
+            let mut config = config();
+            config.keys[0].requests_per_minute = std::num::NonZeroU32::new(per_minute);
+            config
+        };
+        let keys = Keys::admin(&limited(1), &Secret::new("token".into()));
+        let clone = keys.clone();
+        let limit = || caller(&clone, "x-api-key", "one", 0).expect("known").limit.expect("limited");
+        assert_eq!(limit().take(), Ok(0));
+        keys.replace(&limited(1));
+        assert!(limit().take().is_err());
+        keys.replace(&limited(2));
+        assert_eq!(limit().take(), Ok(1));
+        keys.replace(&AuthConfig { keys: Vec::new(), ..config() });
+        assert!(caller(&clone, "x-api-key", "one", 0).is_none());
+        assert!(caller(&clone, "x-api-key", "token", 0).is_some(), "the token stays");
+        keys.replace(&AuthConfig::default());
+        assert!(clone.is_keyless());
     }
 
     #[test]

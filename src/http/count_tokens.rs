@@ -17,7 +17,7 @@ pub(super) async fn count_tokens(
     request: Request,
 ) -> Result<Response, HttpError> {
     let (parts, body) = request.into_parts();
-    let bytes = body::read(&parts.headers, body, state.body).await?;
+    let bytes = body::read(&parts.headers, body, state.edge().body).await?;
     let mut request = anthropic::parse_count(&bytes)?.request;
     request.betas = anthropic_headers::betas(&parts.headers)?;
     let gateway = state.gateway.load_full();

@@ -54,6 +54,8 @@ enum Retry {
     NotBefore(Duration),
 }
 
+/// The code of an answer that the caller asked for and that is a 504 all the same.
+const ONLY_IF_CACHED: &str = "only_if_cached";
 /// The longest known wait in which SDKs may try again by themselves.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -106,6 +108,13 @@ impl HttpError {
 
     pub(super) fn unauthorized(message: impl Into<String>) -> Self {
         Self::refused(StatusCode::UNAUTHORIZED, message).code("invalid_api_key")
+    }
+
+    /// Refuses what is beyond a limit of our own, which lets the next one through after the wait.
+    pub(super) fn limited(message: impl Into<String>, wait: Duration) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "requests", message)
+            .code("rate_limit_exceeded")
+            .retry(Retry::at(Some(wait)))
     }
 
     pub(super) fn method_not_allowed(method: &Method) -> Self {
@@ -172,6 +181,11 @@ impl HttpError {
 
     pub(super) fn message(&self) -> &str {
         &self.0.message
+    }
+
+    /// Returns whether the caller would be right to blame us: whoever asks for what is cached alone is answered by no, too.
+    pub(super) fn is_ours(&self) -> bool {
+        self.0.status.is_server_error() && self.0.code.as_deref() != Some(ONLY_IF_CACHED)
     }
 
     /// Returns what the caller reads, for a stream that fails after its first byte.
@@ -255,9 +269,12 @@ impl From<GatewayError> for HttpError {
             GatewayError::NoProvider => Self::server(StatusCode::SERVICE_UNAVAILABLE, message)
                 .code("no_provider")
                 .retry(Retry::at(None)),
+            GatewayError::AiDisabled => Self::server(StatusCode::SERVICE_UNAVAILABLE, message)
+                .code("ai_disabled")
+                .retry(Retry::at(None)),
             GatewayError::NotForwarded => Self::not_found(message),
             GatewayError::OnlyIfCached => {
-                Self::server(StatusCode::GATEWAY_TIMEOUT, message).code("only_if_cached").retry(Retry::No)
+                Self::server(StatusCode::GATEWAY_TIMEOUT, message).code(ONLY_IF_CACHED).retry(Retry::No)
             }
             GatewayError::Deadline(_) => {
                 Self::server(StatusCode::GATEWAY_TIMEOUT, message).code("deadline").retry(Retry::No)

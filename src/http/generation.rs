@@ -42,7 +42,7 @@ pub(super) async fn answer(dialect: Dialect, state: Arc<AppState>, request: Requ
             respond(dialect, outcome, delivery, caller.sees_internals(), record, &state)
         }
         Err(error) => {
-            record.failed(error.status());
+            record.failed(&error);
             error.into_response()
         }
     }
@@ -57,7 +57,7 @@ async fn ask(
     caller: &Caller,
     record: &mut Record,
 ) -> Result<(Outcome, Delivery), HttpError> {
-    let bytes = body::read(&parts.headers, body, state.body).await?;
+    let bytes = body::read(&parts.headers, body, state.edge().body).await?;
     let Asked { mut request, delivery, cache, task } = parse(dialect, bytes).await?;
     if dialect == Dialect::Anthropic {
         request.betas = anthropic_headers::betas(&parts.headers)?;
@@ -119,6 +119,7 @@ fn failure(error: GatewayError, cache_status: CacheStatus) -> HttpError {
         | GatewayError::Overloaded
         | GatewayError::Interrupted => false,
         GatewayError::NoProvider
+        | GatewayError::AiDisabled
         | GatewayError::OnlyIfCached
         | GatewayError::Deadline(_)
         | GatewayError::Upstream(_) => true,
@@ -156,7 +157,7 @@ fn respond(
         Answer::Live(live) => {
             headers::write_stream_type(fields);
             let writer = Writer::new(dialect, summary, delivery);
-            Live::new(live, writer, state.stream_max, record).into_body()
+            Live::new(live, writer, state.edge().stream_max, record).into_body()
         }
     };
     *response.body_mut() = body;

@@ -14,7 +14,7 @@ use crate::chat::{Fingerprint, UnixMillis};
 /// Reads the body of a request.
 pub(super) async fn receive<T: DeserializeOwned>(state: &AppState, request: Request) -> Result<T, HttpError> {
     let (parts, body) = request.into_parts();
-    read(&body::read(&parts.headers, body, state.body).await?)
+    read(&body::read(&parts.headers, body, state.edge().body).await?)
 }
 
 /// Reads a body. A field that is not known is refused: a misspelt condition must not widen what is removed.

@@ -5,6 +5,7 @@
 //! them, and cannot cut what does not finish.
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,6 +83,18 @@ impl Shutdown {
     }
 }
 
+tokio::task_local! {
+    /// Who is at the other end of the connection. Not an extension of each request, which would be another piece of memory
+    /// for every hit, to be read only where a request is refused.
+    static PEER: IpAddr;
+}
+
+/// Returns the address at the other end of the connection that this request came by; `None` for a request that came by
+/// none.
+pub(super) fn peer() -> Option<IpAddr> {
+    PEER.try_get().ok()
+}
+
 /// Pause after the process has run out of file descriptors or memory for one more connection.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
@@ -94,8 +107,9 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdo
         loop {
             // The slot comes first: a connection that cannot be attended to is not accepted.
             let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
-            let stream = accept(&listener).await;
+            let (stream, peer) = accept(&listener).await;
             let attended = attend(stream, router.clone(), limits, shutdown.clone());
+            let attended = PEER.scope(peer.ip(), attended);
             connections.spawn(async move {
                 attended.await;
                 drop(slot);
@@ -117,11 +131,11 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, shutdo
 }
 
 /// Returns the next connection, whatever it takes.
-async fn accept(listener: &TcpListener) -> TcpStream {
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     let mut is_exhausted = false;
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return stream,
+            Ok(accepted) => return accepted,
             // The caller left while waiting in the queue.
             Err(error) if is_of_the_caller(&error) => {}
             Err(error) => {

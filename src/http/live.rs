@@ -69,7 +69,7 @@ impl Live {
 
     fn fail(&mut self, error: HttpError, out: &mut Vec<u8>) {
         self.writer.fail(&error, out);
-        self.record.failed(error.status());
+        self.record.failed(&error);
         self.is_over = true;
     }
 }

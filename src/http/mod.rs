@@ -3,6 +3,8 @@
 //! The only folder that knows axum. [`public`] and [`admin`] list every route and every layer; below a handler there
 //! are plain structs. One endpoint per file, one mapping from errors to statuses in `error.rs`.
 
+mod ai;
+mod ai_health;
 mod anthropic_headers;
 mod auth;
 mod body;
@@ -21,6 +23,7 @@ mod health;
 mod inside;
 mod invalidate;
 mod json;
+mod key_limit;
 mod listener;
 mod live;
 mod loopback;
@@ -30,12 +33,14 @@ mod models;
 mod passthrough;
 mod patience;
 mod record;
+mod reload;
 mod request_id;
 mod responses;
 mod sandbox;
 mod state;
 mod stats;
 mod writer;
+mod wrong_keys;
 
 use std::sync::Arc;
 
@@ -49,10 +54,11 @@ pub use auth::Keys;
 pub use body::BodyLimits;
 pub use inside::ask;
 pub use listener::{Limits, Shutdown, serve};
+pub use reload::{Reload, Reloaded};
 pub use sandbox::Sandbox;
-pub use state::AppState;
+pub use state::{AppState, Edge};
 
-use crate::config::KeyScope::{Admin, Generate, Metrics};
+use crate::config::KeyScope::{self, Admin, Generate, Metrics};
 use auth::{Door, admit};
 use error::HttpError;
 
@@ -63,20 +69,26 @@ pub fn public(state: Arc<AppState>, keys: &Keys) -> Router {
         .route("/v1/chat/completions", post(chat_completions::chat_completions))
         .route("/v1/responses", post(responses::responses))
         .route("/v1/messages", post(messages::messages));
+    let passed_on =
+        Router::new().route("/v1/{*rest}", any(passthrough::forward)).route_layer(from_fn(record::log));
     let others = Router::new()
         .route("/v1/models", get(models::models))
         .route("/v1/messages/count_tokens", post(count_tokens::count_tokens))
         .route("/v1/feedback", post(feedback::public_feedback))
-        .route("/v1/{*rest}", any(passthrough::forward))
         .route_layer(from_fn(record::log));
-    let callers = Door { keys: keys.clone(), scopes: &[Generate] };
-    let guarded = generations.merge(others).route_layer(from_fn_with_state(callers, admit));
-    layered(guarded.merge(health()), keys).with_state(state)
+    let callers = door(&state, keys, &[Generate]);
+    let metered = Door { is_metered: true, ..callers.clone() };
+    let guarded = generations
+        .merge(passed_on)
+        .route_layer(from_fn_with_state(Arc::new(metered), admit))
+        .merge(others.route_layer(from_fn_with_state(Arc::new(callers), admit)));
+    let health = health().route("/health/ai", get(ai_health::public));
+    layered(guarded.merge(health), keys).with_state(state)
 }
 
 /// Returns what the admin listener answers.
 pub fn admin(state: Arc<AppState>, keys: &Keys) -> Router {
-    let administrators = Door { keys: keys.clone(), scopes: &[Admin] };
+    let administrators = door(&state, keys, &[Admin]);
     let administration = Router::new()
         .route("/admin/stats", get(stats::stats))
         .route("/admin/entries", get(entries::list))
@@ -84,13 +96,20 @@ pub fn admin(state: Arc<AppState>, keys: &Keys) -> Router {
         .route("/admin/invalidate", post(invalidate::invalidate))
         .route("/admin/explain", post(explain::explain))
         .route("/admin/feedback", post(feedback::admin_feedback))
+        .route("/admin/ai", get(ai::show).put(ai::turn))
+        .route("/admin/reload", post(reload::reload))
         .route_layer(from_fn(record::log))
-        .route_layer(from_fn_with_state(administrators, admit));
-    let observers = Door { keys: keys.clone(), scopes: &[Metrics, Admin] };
+        .route_layer(from_fn_with_state(Arc::new(administrators), admit));
+    let observers = door(&state, keys, &[Metrics, Admin]);
     let observation = Router::new()
         .route("/metrics", get(metrics::metrics))
-        .route_layer(from_fn_with_state(observers, admit));
-    layered(administration.merge(observation).merge(health()), keys).with_state(state)
+        .route_layer(from_fn_with_state(Arc::new(observers), admit));
+    let health = health().route("/health/ai", get(ai_health::admin));
+    layered(administration.merge(observation).merge(health), keys).with_state(state)
+}
+
+fn door(state: &AppState, keys: &Keys, scopes: &'static [KeyScope]) -> Door {
+    Door { keys: keys.clone(), scopes, is_metered: false, telemetry: Some(Arc::clone(&state.telemetry)) }
 }
 
 fn health() -> Router<Arc<AppState>> {
@@ -134,8 +153,9 @@ mod tests {
 
     async fn ask(auth: &AuthConfig, request: Builder) -> Response<Body> {
         let keys = Keys::public(auth);
-        let door = Door { keys: keys.clone(), scopes: &[Admin] };
-        let guarded = Router::new().route("/boom", get(boom)).route_layer(from_fn_with_state(door, admit));
+        let door = Door { keys: keys.clone(), scopes: &[Admin], is_metered: false, telemetry: None };
+        let guarded =
+            Router::new().route("/boom", get(boom)).route_layer(from_fn_with_state(Arc::new(door), admit));
         let router: Router = layered(guarded, &keys);
         router.oneshot(request.body(Body::empty()).expect("a valid request")).await.expect("never fails")
     }

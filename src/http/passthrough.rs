@@ -51,14 +51,13 @@ pub(super) async fn forward(
 ) -> Result<Response, HttpError> {
     let (parts, body) = request.into_parts();
     let is_bare = matches!(parts.method, Method::GET | Method::HEAD | Method::DELETE);
-    if state.body.is_json_only
-        && !is_bare
-        && !parts.headers.get(CONTENT_TYPE).is_some_and(body::is_json_or_form)
+    let limits = state.edge().body;
+    if limits.is_json_only && !is_bare && !parts.headers.get(CONTENT_TYPE).is_some_and(body::is_json_or_form)
     {
         let message = "header `content-type`: expected application/json or multipart/form-data";
         return Err(HttpError::refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
     }
-    let limits = BodyLimits { is_json_only: false, ..state.body };
+    let limits = BodyLimits { is_json_only: false, ..limits };
     let body = body::read(&parts.headers, body, limits).await?;
     let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
     let passing = Passing {

@@ -30,6 +30,8 @@ pub(super) struct Record {
     route: Arc<str>,
     status: u16,
     source: &'static str,
+    /// Whether it failed by no fault of the caller's.
+    is_error: bool,
     began: Instant,
 }
 
@@ -42,6 +44,7 @@ impl Record {
             route: Arc::from("other"),
             status: CALLER_LEFT,
             source: NONE,
+            is_error: false,
             began: Instant::now(),
         }
     }
@@ -55,9 +58,10 @@ impl Record {
         self.source = source.name();
     }
 
-    pub(super) fn failed(&mut self, status: StatusCode) {
-        self.status = status.as_u16();
+    pub(super) fn failed(&mut self, error: &HttpError) {
+        self.status = error.status().as_u16();
         self.source = NONE;
+        self.is_error = error.is_ours();
     }
 
     /// Returns the milliseconds since the request came.
@@ -69,8 +73,9 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         let seconds = self.began.elapsed().as_secs_f64();
-        let Self { telemetry, request_id, dialect, route, status, source, .. } = self;
+        let Self { telemetry, request_id, dialect, route, status, source, is_error, .. } = self;
         telemetry.request_done(route, dialect.name(), source, seconds);
+        telemetry.rates().answered(route, *is_error);
         let ms = (seconds * 1e5).round() / 1e2;
         let dialect = dialect.name();
         // A hit takes some microseconds, and writing a line about it as long again.

@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -67,7 +68,9 @@ impl Sandbox {
     /// Answers until `shutdown` says otherwise. It should end after the public listener, whose requests it serves.
     pub async fn serve(self, shutdown: Shutdown) {
         let auth = AuthConfig { keys: Vec::new(), environment_key: Some(self.key) };
-        let door = Door { keys: Keys::public(&auth), scopes: &[KeyScope::Generate] };
+        let keys = Keys::public(&auth);
+        let door = Door { keys, scopes: &[KeyScope::Generate], is_metered: false, telemetry: None };
+        let door = Arc::new(door);
         let router = Router::new()
             .route("/v1/chat/completions", post(complete))
             .route_layer(from_fn_with_state(door, admit))

@@ -55,8 +55,13 @@ impl Router {
             }
             break;
         }
-        let tokens = self.counter.prompt(request).await;
-        Ok(tokens.map(|tokens| TokenCount { tokens, is_estimated: true }))
+        Ok(self.estimate(request).await)
+    }
+
+    /// Estimates the tokens of a request and asks nobody; `None` where that was not done in time.
+    pub async fn estimate(&self, request: &Arc<ChatRequest>) -> Option<TokenCount> {
+        let tokens = self.counter.prompt(request).await?;
+        Some(TokenCount { tokens, is_estimated: true })
     }
 
     async fn ask_for_count(&self, step: &Step, request: &ChatRequest) -> Result<Option<u64>, ProviderError> {

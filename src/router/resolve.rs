@@ -38,6 +38,12 @@ impl Route {
         has_first_choice && self.is_other_model(model)
     }
 
+    /// Returns whether this upstream and model stand in for the first choice, where the chain is an order of preference.
+    pub fn is_stand_in(&self, provider: &str, model: &str) -> bool {
+        let is_first = |first: &Step| *first.upstream.name == *provider && first.model == model;
+        self.strategy == Strategy::Ordered && !self.chain.first().is_some_and(is_first)
+    }
+
     /// Returns whether this is another model than the first of the chain.
     pub fn is_other_model(&self, model: &str) -> bool {
         self.chain.first().is_some_and(|first| first.model != model)

@@ -13,9 +13,11 @@ fn examples() -> Vec<PathBuf> {
 fn load_text(folder: &Path, text: &str) -> Config {
     let path = folder.join("refrain.toml");
     std::fs::write(&path, text).unwrap();
-    let environment = Environment::from(
+    let environment = Environment::from_iter(
         ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "AZURE_OPENAI_API_KEY", "QDRANT_API_KEY"]
-            .map(|variable| (variable, "k")),
+            .map(|variable| (variable, "k"))
+            .into_iter()
+            .chain([("ALERTS_WEBHOOK_URL", "https://hooks.example/services/1")]),
     );
     load(&Flags { config: Some(path), ..Flags::default() }, &environment).unwrap()
 }

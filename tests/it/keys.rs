@@ -11,7 +11,7 @@ const REWORDED: &str = "How can I reset my password?";
 /// What someone who shares a cache could learn of the others from.
 const ORACLES: [&str; 4] = ["x-cache-key", "x-cache-entry", "x-cache-similarity", "server-timing"];
 
-fn key(name: &str, tenant: &str, scopes: &str, more: &str) -> String {
+pub fn key(name: &str, tenant: &str, scopes: &str, more: &str) -> String {
     let sha256 = hex::encode(Sha256::digest(name));
     format!(
         "[[auth.keys]]\nname = \"{name}\"\ntenant = \"{tenant}\"\nscopes = [{scopes}]\nsha256 = \"{sha256}\"\n{more}\n"

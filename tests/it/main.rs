@@ -7,6 +7,8 @@
 )]
 
 mod admin;
+mod ai_switch;
+mod alerts;
 mod bad_input;
 mod chains;
 mod cli;
@@ -18,15 +20,18 @@ mod fakes;
 mod fetch;
 mod flight;
 mod forwarding;
+mod health_ai;
 mod index;
 mod index_edge;
 mod index_server;
+mod key_limits;
 mod keyless;
 mod keys;
 mod layering;
 mod lifecycle;
 mod listener;
 mod passthrough;
+mod reload;
 mod semantic;
 mod store;
 mod storing;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use refrain::app::Server;
-use refrain::config::{Config, Environment, Flags, load};
+use refrain::config::{Config, Flags, load};
 use refrain::embed::{Catalog, Embedder, Pool, PoolOptions};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -36,6 +36,8 @@ pub struct TestApp {
     client: reqwest::Client,
     /// Sent with every request.
     key: Option<String>,
+    /// In its environment, beside what every server has there.
+    variables: Vec<(String, String)>,
 }
 
 impl TestApp {
@@ -63,6 +65,14 @@ impl TestApp {
     /// Starts a server with these settings put over the usual ones.
     pub async fn with(settings: &str) -> Self {
         Self::around(embedder().await, settings).await
+    }
+
+    /// Starts a server with these settings and, beside the usual ones, these variables in its environment.
+    pub async fn with_variables(settings: &str, variables: &[(&str, &str)]) -> Self {
+        let mut app = Self::prepared(settings).await;
+        app.variables = variables.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        app.start_around(embedder().await).await;
+        app
     }
 
     /// Starts the real binary, with these settings put over the usual ones.
@@ -103,7 +113,7 @@ impl TestApp {
         merge(&mut table, toml::from_str(settings).unwrap());
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("refrain.toml"), table.to_string()).unwrap();
-        Self { upstream, folder, life: Life::Nowhere, client: client(), key: None }
+        Self { upstream, folder, life: Life::Nowhere, client: client(), key: None, variables: Vec::new() }
     }
 
     /// Stops the server as SIGTERM would, and starts it again on the same folder.
@@ -132,7 +142,22 @@ impl TestApp {
     /// Returns the configuration as the command line would read it.
     pub fn config(&self) -> Config {
         let flags = Flags { config: Some(self.folder.path().join("refrain.toml")), ..Flags::default() };
-        load(&flags, &Environment::from([("FAKE_KEY", KEY), ("REFRAIN_MODEL", MODEL)])).unwrap()
+        let usual = [("FAKE_KEY", KEY), ("REFRAIN_MODEL", MODEL)];
+        let own = self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        load(&flags, &usual.into_iter().chain(own).collect()).unwrap()
+    }
+
+    /// Writes another configuration, with these settings put over the usual ones. A running server hears of it when it
+    /// loads it again.
+    pub fn configure(&self, settings: &str) {
+        let mut table = usual(self.upstream.base_url());
+        merge(&mut table, toml::from_str(settings).unwrap());
+        self.configure_by(&table.to_string());
+    }
+
+    /// Writes this text for a configuration.
+    pub fn configure_by(&self, text: &str) {
+        std::fs::write(self.folder.path().join("refrain.toml"), text).unwrap();
     }
 
     /// Returns the folder of its configuration; its data lies in `data`.
@@ -227,6 +252,11 @@ impl TestApp {
 
     pub async fn admin_post(&self, path: &str, body: Value) -> Response {
         let sent = self.request(Method::POST, &self.admin(), path, &[], Some(body.to_string())).await;
+        Response::read(sent.unwrap()).await
+    }
+
+    pub async fn admin_put(&self, path: &str, body: Value) -> Response {
+        let sent = self.request(Method::PUT, &self.admin(), path, &[], Some(body.to_string())).await;
         Response::read(sent.unwrap()).await
     }
 

@@ -12,6 +12,7 @@ pub mod qdrant_server;
 pub mod reply;
 pub mod response;
 pub mod upstream;
+pub mod webhook;
 
 use std::time::{Duration, Instant};
 
