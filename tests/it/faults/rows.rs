@@ -1,0 +1,1 @@
+//! Faults that need more than a case can say.
