@@ -74,6 +74,11 @@ pub enum Act {
         call: usize,
         time: RangeInclusive<Duration>,
     },
+    /// Whether it is said to be healthy.
+    Healthy {
+        upstream: String,
+        is_healthy: bool,
+    },
     Metric {
         series: String,
         value: RangeInclusive<f64>,

@@ -21,6 +21,7 @@
 //!     whole kept                    prompt's answer, to its good end. `whole` and `stream`: only in this mode
 //! primary was asked 2 times
 //! primary paused at least 490ms before call 2
+//! primary is not healthy
 //! ```
 //!
 //! What each line may say stands where it is read: `parse`, `replies`, `look`. A word that is not of the language fails

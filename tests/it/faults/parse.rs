@@ -113,6 +113,11 @@ fn known(case: &Case, words: &mut Words<'_>) -> Parsed<String> {
 
 /// Reads what is looked at on the upstream's side.
 fn of_upstream(upstream: String, words: &mut Words<'_>) -> Parsed<Act> {
+    if words.takes("is") {
+        let is_healthy = !words.takes("not");
+        words.expect("healthy")?;
+        return Ok(Act::Healthy { upstream, is_healthy });
+    }
     if words.takes("paused") {
         let time = match (words.takes("up"), words.takes("at")) {
             (true, _) => {

@@ -38,9 +38,10 @@ pub async fn play(name: &str) {
     let path = format!("{CASES}/{name}.case");
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
     let case = parse::case(&text).unwrap_or_else(|wrong| panic!("{name}.case:{}: {}", wrong.line, wrong.why));
-    let plays = case.modes.iter().map(|mode| async {
+    let case = &case;
+    let plays = case.modes.iter().map(|mode| async move {
         let line = Cell::new(0);
-        let play = AssertUnwindSafe(Stage::play(&case, *mode, &line)).catch_unwind().await;
+        let play = AssertUnwindSafe(Stage::play(case, *mode, &line)).catch_unwind().await;
         if let Err(panic) = play {
             // What a look says does not tell where it stands.
             #[expect(clippy::print_stderr, reason = "it belongs to the words of the panic")]
@@ -123,6 +124,12 @@ impl<'a> Stage<'a> {
                 let [.., earlier, later] = &heard[..*call] else { panic!("call {call} follows on none") };
                 let pause = later.at.duration_since(earlier.at);
                 assert!(time.contains(&pause), "{upstream} was left alone for {pause:?}");
+            }
+            Act::Healthy { upstream, is_healthy } => {
+                let said =
+                    format!("refrain_upstream_healthy{{provider=\"{upstream}\"}} {}", u8::from(*is_healthy));
+                let metrics = self.app.admin_get("/metrics").await.text();
+                assert!(metrics.lines().any(|line| line == said), "not told: {said}");
             }
             Act::Metric { series, value } => {
                 let counted = self.app.metric(series).await;
