@@ -28,12 +28,15 @@
 //! the test, with its file and line.
 
 mod case;
+mod chain;
 mod language;
 mod look;
 mod parse;
 mod replies;
+mod rescue;
 mod rows;
 mod run;
+mod sixteen;
 mod text;
 
 /// Makes a test of each case.
