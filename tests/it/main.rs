@@ -17,6 +17,7 @@ mod embed;
 mod exact;
 mod examples;
 mod fakes;
+mod faults;
 mod fetch;
 mod flight;
 mod forwarding;

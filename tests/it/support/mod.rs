@@ -2,6 +2,7 @@
 
 pub mod anthropic;
 pub mod app;
+pub mod faults;
 pub mod fields;
 pub mod gemini;
 pub mod openai;

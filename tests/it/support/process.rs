@@ -69,6 +69,15 @@ impl Process {
         assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
     }
 
+    /// Returns the most memory that it had resident so far, in bytes.
+    #[cfg(target_os = "linux")]
+    pub fn peak_bytes(&self) -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.child.lock().unwrap().id())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+        peak.unwrap().parse::<u64>().unwrap() << 10
+    }
+
     /// Waits until it has ended.
     pub async fn ended(&self) -> ExitStatus {
         eventually("the end of the process", async || self.child.lock().unwrap().try_wait().unwrap()).await

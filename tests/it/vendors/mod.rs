@@ -4,7 +4,7 @@ mod agents;
 mod answers;
 mod bodies;
 mod cast;
-mod client;
+pub mod client;
 mod compatible;
 mod counting;
 mod crossing;
