@@ -148,6 +148,14 @@ async fn open_store(config: &Config) -> anyhow::Result<Store> {
     let (store, opened) = Store::open(url.expose()).await.context("store.url")?;
     match opened {
         Opened::Existing | Opened::Created => {}
+        Opened::Migrated { from, copy: Some(copy) } => tracing::info!(
+            from,
+            copy = %copy.display(),
+            "the store was of an older version and is of this one now; what it was is kept under this name"
+        ),
+        Opened::Migrated { from, copy: None } => {
+            tracing::info!(from, "the store was of an older version and is of this one now");
+        }
         Opened::SetAside(path) => tracing::error!(
             path = %path.display(),
             "the store was damaged: it is kept under this name, and a new one was begun"

@@ -13,6 +13,7 @@ mod eviction;
 mod feedback;
 mod known;
 mod lock;
+mod migrate;
 mod open;
 mod part_record;
 mod record;
