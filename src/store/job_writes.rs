@@ -25,7 +25,6 @@ pub(super) enum JobWrite {
     Claim {
         owner: String,
         now: UnixMillis,
-        expires_at: UnixMillis,
     },
     Finish {
         id: JobId,
@@ -39,8 +38,14 @@ pub(super) enum JobWrite {
         owner: String,
         now: UnixMillis,
     },
-    Requeue {
+    RequeueOfOthers {
         owner: String,
+        now: UnixMillis,
+    },
+    RequeueLost {
+        owner: String,
+        that_run: Vec<JobId>,
+        claimed_before: UnixMillis,
         now: UnixMillis,
     },
     Cancel {
@@ -90,9 +95,7 @@ impl JobWrite {
             .bind(created_at.0)
             .bind(expires_at.0)
             .bind(i64::from(*queue)),
-            Self::Claim { owner, now, expires_at } => {
-                return claim(connection, owner, *now, *expires_at).await;
-            }
+            Self::Claim { owner, now } => return claim(connection, owner, *now).await,
             Self::Finish { id, owner, end, now, expires_at } => {
                 let (JobEnd::Done(result) | JobEnd::Failed(result)) = end;
                 sql(
@@ -113,11 +116,24 @@ impl JobWrite {
                 .bind(id.to_string().as_str())
                 .bind(owner.as_str())
             }
-            Self::Requeue { owner, now } => {
+            Self::RequeueOfOthers { owner, now } => {
                 sql("UPDATE jobs SET state = 'queued', owner = NULL, updated_at = $1 \
                      WHERE state = 'running' AND owner <> $2")
                 .bind(now.0)
                 .bind(owner.as_str())
+            }
+            Self::RequeueLost { owner, that_run, claimed_before, now } => {
+                let mut statement = sql("UPDATE jobs SET state = 'queued', owner = NULL, updated_at = $1 \
+                     WHERE state = 'running' AND owner = $2 AND updated_at < $3")
+                .bind(now.0)
+                .bind(owner.as_str())
+                .bind(claimed_before.0);
+                if !that_run.is_empty() {
+                    statement.push(" AND id NOT IN ");
+                    let ids: Vec<_> = that_run.iter().map(JobId::to_string).collect();
+                    statement.push_list(ids.iter().map(String::as_str));
+                }
+                statement
             }
             Self::Cancel { id, tenant, now, expires_at } => {
                 return cancel(connection, *id, tenant, *now, *expires_at).await;
@@ -134,21 +150,15 @@ impl JobWrite {
 }
 
 /// The state is asked for once more beside the choice, since another process may have made the same one.
-async fn claim(
-    connection: &mut Connection,
-    owner: &str,
-    now: UnixMillis,
-    expires_at: UnixMillis,
-) -> Result<Written, StoreError> {
-    let statement = sql("UPDATE jobs SET state = 'running', owner = $1, updated_at = $2, expires_at = $3 \
+async fn claim(connection: &mut Connection, owner: &str, now: UnixMillis) -> Result<Written, StoreError> {
+    let statement = sql("UPDATE jobs SET state = 'running', owner = $1, updated_at = $2 \
          WHERE state = 'queued' AND id = (SELECT id FROM jobs AS waiting \
          WHERE waiting.state = 'queued' AND waiting.expires_at > $2 \
          ORDER BY (SELECT count(*) FROM jobs AS busy WHERE busy.tenant = waiting.tenant AND busy.state = 'running'), \
          waiting.created_at, waiting.id LIMIT 1) \
          RETURNING id, request, webhook")
     .bind(owner)
-    .bind(now.0)
-    .bind(expires_at.0);
+    .bind(now.0);
     let rows = connection.rows(statement).await?;
     Ok(Written { job: rows.first().map(TakenJob::read).transpose()?, ..Written::default() })
 }
@@ -161,7 +171,7 @@ async fn cancel(
     expires_at: UnixMillis,
 ) -> Result<Written, StoreError> {
     let statement = sql("UPDATE jobs SET state = 'cancelled', owner = NULL, request = NULL, updated_at = $1, \
-         expires_at = $2 WHERE id = $3 AND tenant = $4 AND state IN ('queued', 'running') AND expires_at > $1 \
+         expires_at = $2 WHERE id = $3 AND tenant = $4 AND (state = 'running' OR (state = 'queued' AND expires_at > $1)) \
          RETURNING id, request, webhook")
     .bind(now.0)
     .bind(expires_at.0)
@@ -176,8 +186,8 @@ async fn sweep(connection: &mut Connection, now: UnixMillis) -> Result<Written, 
     let too_many = sql("SELECT expires_at FROM jobs ORDER BY expires_at DESC LIMIT 1 OFFSET $1").bind(KEPT);
     let too_many: Option<i64> =
         connection.rows(too_many).await?.first().map(|row| row.get("expires_at")).transpose()?;
-    let statement = sql("DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE expires_at <= $1 \
-         OR (expires_at <= $2 AND state IN ('done', 'failed', 'cancelled')) ORDER BY expires_at LIMIT $3) \
+    let statement = sql("DELETE FROM jobs WHERE id IN (SELECT id FROM jobs \
+         WHERE (expires_at <= $1 AND state <> 'running') OR (expires_at <= $2 AND state IN ('done', 'failed', 'cancelled')) ORDER BY expires_at LIMIT $3) \
          RETURNING state")
     .bind(now.0)
     .bind(too_many.unwrap_or(i64::MIN))

@@ -152,7 +152,7 @@ impl Store {
         self.write_in(Write::Job(add), Some(room)).await.map(|written| written.rows > 0)
     }
 
-    /// Returns a tenant's job that has not expired.
+    /// Returns a tenant's job that has not expired. One that runs does not expire before it ends.
     pub async fn job(
         &self,
         tenant: &TenantId,
@@ -165,13 +165,8 @@ impl Store {
 
     /// Hands a queued job to `owner`: of the tenant with the fewest jobs running, the oldest, so that nobody's thousand
     /// jobs keep another's one from being run. Returns `None` where none is queued, or another process was faster.
-    pub async fn claim_job(
-        &self,
-        owner: &str,
-        now: UnixMillis,
-        expires_at: UnixMillis,
-    ) -> Result<Option<ClaimedJob>, StoreError> {
-        let claimed = self.write_job(JobWrite::Claim { owner: owner.to_owned(), now, expires_at }).await?;
+    pub async fn claim_job(&self, owner: &str, now: UnixMillis) -> Result<Option<ClaimedJob>, StoreError> {
+        let claimed = self.write_job(JobWrite::Claim { owner: owner.to_owned(), now }).await?;
         Ok(claimed.job.map(|TakenJob { id, request, webhook }| ClaimedJob {
             id,
             request: request.and_then(|request| read_job_request(&request)),
@@ -211,8 +206,21 @@ impl Store {
     /// Puts all jobs that run under another owner back into the queue, and returns how many: those of a process that
     /// ended without putting them back. Where several processes share a database this is too much, since the others may
     /// live; a job is even then completed once, by whoever ends it first.
-    pub async fn requeue_jobs(&self, owner: &str, now: UnixMillis) -> Result<u64, StoreError> {
-        let requeue = JobWrite::Requeue { owner: owner.to_owned(), now };
+    pub async fn requeue_jobs_of_others(&self, owner: &str, now: UnixMillis) -> Result<u64, StoreError> {
+        let requeue = JobWrite::RequeueOfOthers { owner: owner.to_owned(), now };
+        self.write_job(requeue).await.map(|written| written.rows)
+    }
+
+    /// Puts those jobs back into the queue that this owner claimed before a moment and does not run, and returns how
+    /// many: a claim may be committed too late for its owner to hear of it, and an end may fail to be written.
+    pub async fn requeue_lost_jobs(
+        &self,
+        owner: &str,
+        that_run: Vec<JobId>,
+        claimed_before: UnixMillis,
+        now: UnixMillis,
+    ) -> Result<u64, StoreError> {
+        let requeue = JobWrite::RequeueLost { owner: owner.to_owned(), that_run, claimed_before, now };
         self.write_job(requeue).await.map(|written| written.rows)
     }
 
@@ -271,7 +279,7 @@ impl Store {
 
 fn job(tenant: &TenantId, id: JobId, now: UnixMillis) -> Statement {
     sql("SELECT state, created_at, updated_at, expires_at, result FROM jobs \
-         WHERE id = $1 AND tenant = $2 AND expires_at > $3")
+         WHERE id = $1 AND tenant = $2 AND (expires_at > $3 OR state = 'running')")
     .bind(id.to_string().as_str())
     .bind(tenant.as_str())
     .bind(now.0)

@@ -14,12 +14,14 @@ on_both! {
     a_job_is_claimed_once_however_many_ask
     what_was_taken_from_an_owner_cannot_be_ended_by_it
     what_was_put_back_comes_first_again
+    what_its_owner_lost_is_queued_again
     the_tenant_with_the_fewest_running_is_next
     a_tenants_queue_is_bounded_and_nobody_elses
     a_cancelled_job_is_neither_claimed_nor_ended
     a_job_is_its_tenants_alone
     what_is_over_can_be_removed
     a_job_expires_over_or_not
+    a_job_that_runs_does_not_expire_before_it_ends
     the_oldest_results_go_where_there_are_too_many
 }
 
@@ -64,7 +66,7 @@ async fn queue(store: &Store, tenant: &str, prompt: &str, created_at: UnixMillis
 }
 
 async fn claim(store: &Store, owner: &str) -> Option<ClaimedJob> {
-    store.claim_job(owner, NOW, NOW.after(HOUR)).await.unwrap()
+    store.claim_job(owner, NOW).await.unwrap()
 }
 
 async fn finish(store: &Store, id: JobId, owner: &str, text: &str) -> bool {
@@ -91,7 +93,7 @@ async fn a_job_goes_its_way_and_is_there_after_a_restart(place: Place) {
         result: None,
     };
     assert_eq!(store.job(&acme(), id, NOW).await.unwrap(), Some(queued.clone()));
-    let claimed = store.claim_job(ME, later(5), later(5).after(HOUR)).await.unwrap();
+    let claimed = store.claim_job(ME, later(5)).await.unwrap();
     let request = Some(asking("acme", "a long story"));
     assert_eq!(claimed, Some(ClaimedJob { id, request, webhook: Some("pager".into()) }));
     let running = store.job(&acme(), id, NOW).await.unwrap().unwrap();
@@ -137,8 +139,8 @@ async fn what_was_taken_from_an_owner_cannot_be_ended_by_it(place: Place) {
     let id = queue(&store, "acme", "q", NOW).await;
     assert_eq!(claim(&store, OTHER).await.unwrap().id, id);
     assert!(!finish(&store, id, ME, "mine").await, "it runs under another");
-    assert_eq!(store.requeue_jobs(OTHER, NOW).await.unwrap(), 0, "its own are left alone");
-    assert_eq!(store.requeue_jobs(ME, NOW).await.unwrap(), 1);
+    assert_eq!(store.requeue_jobs_of_others(OTHER, NOW).await.unwrap(), 0, "its own are left alone");
+    assert_eq!(store.requeue_jobs_of_others(ME, NOW).await.unwrap(), 1);
     assert!(!finish(&store, id, OTHER, "too late").await, "it is queued");
     assert_eq!(claim(&store, ME).await.unwrap().id, id);
     assert!(!finish(&store, id, OTHER, "too late").await);
@@ -158,6 +160,24 @@ async fn what_was_put_back_comes_first_again(place: Place) {
     assert_eq!(state(&store, first).await, Some(JobState::Queued));
     assert_eq!(claim(&store, ME).await.unwrap().id, first);
     assert_eq!(claim(&store, ME).await.unwrap().id, second);
+}
+
+async fn what_its_owner_lost_is_queued_again(place: Place) {
+    let store = place.open().await;
+    for (prompt, at) in [("lost", 0), ("runs", 1), ("fresh", 2)] {
+        queue(&store, "acme", prompt, later(at)).await;
+    }
+    let mut claimed = Vec::new();
+    for at in [10, 20, 30] {
+        claimed.push(store.claim_job(ME, later(at)).await.unwrap().unwrap().id);
+    }
+    let lost =
+        async |owner, that_run| store.requeue_lost_jobs(owner, that_run, later(30), later(40)).await.unwrap();
+    assert_eq!(lost(OTHER, Vec::new()).await, 0, "it is not its to put back");
+    assert_eq!(lost(ME, vec![claimed[1]]).await, 1);
+    assert_eq!(state(&store, claimed[0]).await, Some(JobState::Queued));
+    assert!(store.owns_job(claimed[2], ME).await.unwrap(), "its claim may be on its way");
+    assert_eq!(lost(ME, Vec::new()).await, 1);
 }
 
 async fn the_tenant_with_the_fewest_running_is_next(place: Place) {
@@ -239,7 +259,7 @@ async fn a_job_expires_over_or_not(place: Place) {
     let end = NOW.after(HOUR);
     assert!(store.job(&acme(), never, UnixMillis(end.0 - 1)).await.unwrap().is_some());
     assert_eq!(store.job(&acme(), never, end).await.unwrap(), None, "before any sweep");
-    assert_eq!(store.claim_job(ME, end, end.after(HOUR)).await.unwrap(), None);
+    assert_eq!(store.claim_job(ME, end).await.unwrap(), None);
     assert_eq!(store.cancel_job(&acme(), never, end, end.after(HOUR)).await.unwrap(), None);
     assert_eq!(store.sweep_jobs(UnixMillis(end.0 - 1)).await.unwrap(), 0);
     assert_eq!(place.rows("jobs").await, 2);
@@ -247,6 +267,18 @@ async fn a_job_expires_over_or_not(place: Place) {
     assert_eq!(state(&store, done).await, Some(JobState::Done), "its time began at its end");
     assert_eq!(store.sweep_jobs(later(60).after(HOUR)).await.unwrap(), 0);
     assert_eq!(place.rows("jobs").await, 0);
+}
+
+async fn a_job_that_runs_does_not_expire_before_it_ends(place: Place) {
+    let store = place.open().await;
+    let id = queue(&store, "acme", "q", NOW).await;
+    claim(&store, ME).await.unwrap();
+    let late = NOW.after(2 * HOUR);
+    assert_eq!(store.sweep_jobs(late).await.unwrap(), 0);
+    assert_eq!(store.job(&acme(), id, late).await.unwrap().unwrap().state, JobState::Running);
+    assert!(store.release_job(id, ME, late).await.unwrap());
+    assert_eq!(store.job(&acme(), id, late).await.unwrap(), None);
+    assert_eq!(store.sweep_jobs(late).await.unwrap(), 1);
 }
 
 async fn the_oldest_results_go_where_there_are_too_many(place: Place) {
