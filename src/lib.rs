@@ -41,14 +41,16 @@
 //! | 3 | [`index`] | derived from the store, which it does not know; may be thrown away at any time |
 //! | 3 | [`providers`] | knowledge of a vendor: addresses, keys, what its errors mean; no I/O |
 //! | 3 | [`store`] | the truth; every write is acknowledged after its commit |
+//! | 3 | [`webhook`] | one message to one configured address, which is never shown |
 //! | 4 | [`alerts`] | no request waits for it; what to say is decided without a clock |
 //! | 4 | [`cache`] | may never break a request: a failing tier is a miss; its rules do no I/O and read no clock |
 //! | 4 | [`router`] | walks chains under timers; knows of the cache only the settings it carries |
 //! | 5 | [`gateway`] | the journey; the one way into the cache is its `admit` |
-//! | 6 | [`http`] | alone knows axum; the one mapping from errors to statuses |
-//! | 7 | [`app`] | alone names every concrete type |
-//! | 8 | [`cli`] | one file per subcommand |
-//! | 9 | `main` | the only process exit |
+//! | 6 | [`jobs`] | a client of `gateway`: a job is promised after its commit and ends once |
+//! | 7 | [`http`] | alone knows axum; the one mapping from errors to statuses |
+//! | 8 | [`app`] | alone names every concrete type |
+//! | 9 | [`cli`] | one file per subcommand |
+//! | 10 | `main` | the only process exit |
 //!
 //! Three traits stand at the borders of the process: [`embed::Embedder`], [`index::VectorIndex`] and
 //! [`providers::Provider`].
@@ -80,12 +82,15 @@ pub mod embed;
 pub mod index;
 pub mod providers;
 pub mod store;
+pub mod webhook;
 
 pub mod alerts;
 pub mod cache;
 pub mod router;
 
 pub mod gateway;
+
+pub mod jobs;
 
 pub mod http;
 

@@ -13,17 +13,19 @@ CREATE TABLE breakers (
 );
 
 -- Generations in the background. `state` is queued, running, done, failed or cancelled; `owner` is the process that runs
--- it. `request` is what is to be asked, `result` what came of it, both as JSON.
+-- it, where one does. `request` is what is asked and goes when the job is over, `result` is what came of it, both as
+-- JSON; `webhook` is the configured name of whoever is to be told.
 CREATE TABLE jobs (
-    id          TEXT NOT NULL PRIMARY KEY,
-    tenant      TEXT NOT NULL,
-    state       TEXT NOT NULL,
-    owner       TEXT,
-    request     BYTEA NOT NULL,
-    result      BYTEA,
-    created_at  BIGINT NOT NULL,
-    updated_at  BIGINT NOT NULL,
-    expires_at  BIGINT NOT NULL
+    id         TEXT NOT NULL PRIMARY KEY,
+    tenant     TEXT NOT NULL,
+    state      TEXT NOT NULL,
+    owner      TEXT,
+    request    BYTEA,
+    webhook    TEXT,
+    result     BYTEA,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL
 );
 
 CREATE INDEX jobs_by_state ON jobs (state, created_at);

@@ -7,7 +7,6 @@
 mod kind;
 mod message;
 mod watch;
-mod webhook;
 mod window;
 
 use std::future::pending;
@@ -22,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{AlertsConfig, Secret};
 use crate::telemetry::{Incident, Telemetry};
 use crate::transport::Transport;
+use crate::webhook;
 
 use kind::Alert;
 use watch::{Settings, Watch};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use unicode_script::Script;
@@ -17,9 +18,12 @@ use crate::config::{CacheMode, Config, HOW_TO_GET_A_PROVIDER, IndexKind, Provide
 use crate::cost;
 use crate::embed::{Catalog, Embedder, Model, Pool, PoolOptions};
 use crate::gateway::{AiSwitch, Gateway, Limits};
+use crate::http::write_job_end;
 use crate::index::{EdgeIndex, ServerIndex, ServerSettings, VectorIndex};
+use crate::jobs::{Jobs, Settings, Webhooks};
 use crate::providers::{Anthropic, Azure, Gemini, OpenAi, Provider};
 use crate::router::{Router, Upstream};
+use crate::store::Store;
 use crate::telemetry::{Events, Telemetry};
 use crate::transport::Transport;
 
@@ -184,6 +188,23 @@ async fn router(
     };
     let default_model = config.default_model.clone().or_else(of_first);
     Ok(Router::new(config, upstreams, default_model, Transport::new(), Arc::clone(telemetry), events))
+}
+
+/// Returns the jobs of a configuration; a server has them run.
+pub(super) fn jobs(
+    config: &Config,
+    store: &Arc<Store>,
+    gateway: &Arc<ArcSwap<Gateway>>,
+    telemetry: &Arc<Telemetry>,
+) -> Jobs {
+    Jobs::new(
+        Arc::clone(store),
+        Arc::clone(gateway),
+        Arc::clone(telemetry),
+        Webhooks::new(config.jobs.webhook_urls.clone()),
+        Settings::of(&config.jobs, &config.server),
+        write_job_end,
+    )
 }
 
 pub(super) fn vendor(config: &ProviderConfig) -> anyhow::Result<Arc<dyn Provider>> {

@@ -25,6 +25,7 @@ use crate::config::{Config, Secret};
 use crate::embed::Embedder;
 use crate::gateway::{AiSwitch, Gateway};
 use crate::http::{self, Shutdown};
+use crate::jobs::Jobs;
 use crate::router::Router;
 use crate::store::{DataLock, Opened, Running, Store};
 use crate::telemetry::{Events, Telemetry};
@@ -42,6 +43,8 @@ const WRITES_PATIENCE: Duration = Duration::from_secs(35);
 /// Everything behind the listeners.
 pub struct App {
     pub gateway: Arc<ArcSwap<Gateway>>,
+    /// Generations in the background; a server runs them.
+    jobs: Arc<Jobs>,
     pub telemetry: Arc<Telemetry>,
     /// Opens every door of the admin listener; dies with the process.
     token: Secret,
@@ -109,8 +112,9 @@ impl App {
         router.borrow().restore(&store.breakers().await?);
         background.spawn(keep_breakers(router, Arc::clone(&store), stop.clone()));
         let gateway = Arc::clone(&in_force.gateway);
+        let jobs = Arc::new(build::jobs(config, &store, &gateway, &telemetry));
         let in_force = Arc::new(in_force);
-        Ok(Self { gateway, telemetry, token, in_force, store, lock, writes, background, stop })
+        Ok(Self { gateway, jobs, telemetry, token, in_force, store, lock, writes, background, stop })
     }
 
     /// Answers a request of the admin interface without a listener.
@@ -148,6 +152,14 @@ async fn open_store(config: &Config) -> anyhow::Result<Store> {
     let (store, opened) = Store::open(url.expose()).await.context("store.url")?;
     match opened {
         Opened::Existing | Opened::Created => {}
+        Opened::Migrated { from, copy: Some(copy) } => tracing::info!(
+            from,
+            copy = %copy.display(),
+            "the store was of an older version and is of this one now; what it was is kept under this name"
+        ),
+        Opened::Migrated { from, copy: None } => {
+            tracing::info!(from, "the store was of an older version and is of this one now");
+        }
         Opened::SetAside(path) => tracing::error!(
             path = %path.display(),
             "the store was damaged: it is kept under this name, and a new one was begun"

@@ -152,6 +152,7 @@ fn keep_what_stays(before: &Config, config: &mut Config) -> Vec<&'static str> {
         &mut cache.memory_capacity_bytes,
         &mut changed,
     );
+    keep("jobs", &before.jobs, &mut config.jobs, &mut changed);
     changed
 }
 

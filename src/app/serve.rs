@@ -16,10 +16,12 @@ use super::App;
 use crate::config::Config;
 use crate::embed::Embedder;
 use crate::http::{self, AppState, Limits, Reload, Shutdown};
+use crate::jobs::Runner;
 
 /// A server that listens.
 pub struct Server {
     app: App,
+    runner: Runner,
     /// Where the public listener listens.
     pub public: SocketAddr,
     /// Where the admin listener listens.
@@ -97,8 +99,10 @@ impl Server {
         ));
         let administration = http::admin(state, &app.in_force.admin_keys);
         let admin_task = listeners.spawn(http::serve(admin, administration, limits, admin_end.clone()));
+        let runner = Runner::start(Arc::clone(&app.jobs));
         Ok(Self {
             app,
+            runner,
             public: public_address,
             admin: admin_address,
             public_end,
@@ -118,12 +122,14 @@ impl Server {
     /// metrics can be read all the while.
     pub async fn stop(self) {
         let deadline = Instant::now() + self.drain;
+        self.runner.drain();
         self.public_end.drain();
         // A task that panicked has nothing left to end.
         let _ = self.public_task.await;
         let deadline = if self.public_end.is_cut() { Instant::now() } else { deadline };
         self.admin_end.drain();
         let _ = self.admin_task.await;
+        self.runner.close(deadline).await;
         self.app.close(deadline).await;
     }
 }
@@ -137,6 +143,7 @@ impl App {
             gateway: Arc::clone(&in_force.gateway),
             edge: Arc::clone(&in_force.edge),
             ai: Arc::clone(&parts.ai),
+            jobs: Arc::clone(&self.jobs),
             telemetry: Arc::clone(&parts.telemetry),
             shutdown: public_end,
             reload: self.reload(),

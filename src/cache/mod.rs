@@ -35,13 +35,13 @@ use crate::store::{NewEntry, RememberedRequest, Selection, Store, StoreError, St
 use crate::telemetry::Telemetry;
 
 pub use blocked::BlockedPairs;
+pub use clock::WallClock;
 pub use freshness::Accepts;
 pub use indexer::Indexer;
 pub use policy::{Policy, Skip, judge_answer, shares_with_similar};
 pub use semantic::{Judged, ModelLimits, SemanticTier};
 pub use sweeper::{Keeping, Sweeper};
 
-use clock::WallClock;
 use hits::HitLog;
 use memory::MemoryTier;
 use semantic::Sought;

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::Secret;
 
 /// Background generations (`Prefer: respond-async` on `/v1/generate`).
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct JobsConfig {
     /// Jobs that run at a time. Default 4.

@@ -108,10 +108,11 @@ fn resilience(config: &Config) -> Result<(), ConfigError> {
     within("alerts.window_seconds", Some(config.alerts.window_seconds), 1..=86_400)?;
     share("alerts.fallback_rate", config.alerts.fallback_rate)?;
     share("alerts.error_rate", config.alerts.error_rate)?;
-    match &config.alerts.webhook_url {
-        Some(address) => webhook("alerts.webhook_url_env", address),
-        None => Ok(()),
+    if let Some(address) = &config.alerts.webhook_url {
+        webhook("alerts.webhook_url_env", address)?;
     }
+    let of_jobs = &mut config.jobs.webhook_urls.iter();
+    of_jobs.try_for_each(|(name, address)| webhook(&format!("jobs.webhooks.{name}"), address))
 }
 
 /// Whoever knows the address can post there, so it is not shown.

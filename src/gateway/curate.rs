@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::Gateway;
+use super::{Gateway, GatewayError};
 use crate::chat::{Entry, Fingerprint};
 use crate::index::Status;
 use crate::router::UpstreamHealth;
@@ -67,6 +67,14 @@ impl Gateway {
     /// Returns the label of a model name in metrics: a configured name or `other`.
     pub fn route_label(&self, model: Option<&str>) -> Arc<str> {
         self.router.label(model)
+    }
+
+    /// Returns whether a model may be asked for, before anything is promised; `None` means the default.
+    ///
+    /// # Errors
+    /// [`GatewayError::UnknownModel`].
+    pub fn check_model(&self, model: Option<&str>) -> Result<(), GatewayError> {
+        Ok(self.router.resolve(model).map(drop)?)
     }
 
     /// Returns the numbers of every tier; a tier that fails says so in its place.

@@ -143,7 +143,7 @@ impl Gateway {
                 Ok(job.outcome_of_whole(&generated, collapsed, timing))
             }
             Ending::Failed(error) => Err(error),
-            Ending::TimedOut => Err(GatewayError::Deadline(self.limits.deadline)),
+            Ending::TimedOut => Err(GatewayError::Deadline(self.limits.deadline_of(&job.ask))),
             Ending::Vanished => Err(GatewayError::Interrupted),
         }
     }
@@ -151,11 +151,10 @@ impl Gateway {
     /// The leader's task.
     async fn lead(self: Arc<Self>, leader: Leading, job: Arc<Job>) {
         let began = Deadline::now();
-        let waits = job.ask.directives.deadline.unwrap_or(self.limits.deadline).min(self.limits.deadline);
         let times = Times {
-            first_token: began + self.limits.deadline,
+            first_token: began + self.limits.deadline_of(&job.ask),
             whole: began + self.limits.stream,
-            wanted: began + waits,
+            wanted: began + self.limits.wait_of(&job.ask),
             is_whole_wanted: !job.ask.stream,
         };
         let cancels_when_left =

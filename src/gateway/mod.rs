@@ -69,6 +69,17 @@ impl Limits {
             on_disconnect: config.on_disconnect,
         }
     }
+
+    /// Returns how long a request may take, whatever its caller would like.
+    fn deadline_of(&self, ask: &Ask) -> Duration {
+        ask.patience.unwrap_or(self.deadline)
+    }
+
+    /// Returns how long a request is waited for.
+    fn wait_of(&self, ask: &Ask) -> Duration {
+        let longest = self.deadline_of(ask);
+        ask.directives.deadline.map_or(longest, |asked| asked.min(longest))
+    }
 }
 
 /// Different questions under way at a time; beyond it a caller is told to come back.
@@ -83,6 +94,8 @@ pub struct Ask {
     pub stream: bool,
     /// The caller's name for this request, by which it may later give feedback.
     pub request_id: Arc<str>,
+    /// How long it may take where nobody waits; `None` takes the server's deadline.
+    pub patience: Option<Duration>,
 }
 
 /// What is to be done with a request, decided without asking anybody.
@@ -148,8 +161,7 @@ impl Gateway {
         {
             return Ok(Outcome::of_hit(hit, &plan, self.cache.now(), timing));
         }
-        let asked = ask.directives.deadline.unwrap_or(self.limits.deadline);
-        let limit = asked.min(self.limits.deadline);
+        let limit = self.limits.wait_of(&ask);
         // Boxed, so that the hit above does not carry the room for all that may come after it.
         let journey = Box::pin(self.beyond_memory(ask, plan, timing));
         tokio::time::timeout(limit, journey).await.unwrap_or(Err(GatewayError::Deadline(limit)))

@@ -15,6 +15,7 @@ use axum::response::IntoResponse;
 use super::headers::{CACHE_STATUS, SHOULD_RETRY, UPSTREAM_ATTEMPTS, listed, written};
 use crate::chat::{Attempt, CacheStatus};
 use crate::gateway::{FeedbackError, GatewayError};
+use crate::jobs::JobError;
 use crate::providers::{ProviderError, ProviderErrorKind};
 use crate::router::ChainFailure;
 use crate::store::StoreError;
@@ -58,6 +59,8 @@ enum Retry {
 const ONLY_IF_CACHED: &str = "only_if_cached";
 /// The longest known wait in which SDKs may try again by themselves.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// What a caller with too many jobs is asked to wait. When one of them will be over nobody knows.
+const QUEUE_PATIENCE: Duration = Duration::from_secs(5);
 
 impl Retry {
     /// Returns what is said where nobody could be asked until then.
@@ -361,6 +364,28 @@ impl Breakdown {
 
 fn model_not_found(message: impl Into<String>) -> HttpError {
     HttpError::refused(StatusCode::NOT_FOUND, message).param("model").code("model_not_found")
+}
+
+impl From<JobError> for HttpError {
+    fn from(error: JobError) -> Self {
+        let message = error.to_string();
+        match error {
+            JobError::UnknownWebhook { .. } => Self::bad_request(message).param("x-job-webhook"),
+            JobError::QueueFull { .. } => Self::new(StatusCode::TOO_MANY_REQUESTS, "requests", message)
+                .code("job_queue_full")
+                .retry(Retry::After(QUEUE_PATIENCE)),
+            JobError::Gateway(error) => error.into(),
+            JobError::Store(error) => {
+                tracing::error!(%error, "a job cannot be written or read");
+                Self::server(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "jobs cannot be kept now; try again in a moment",
+                )
+                .code("store")
+                .retry(Retry::After(Duration::from_secs(1)))
+            }
+        }
+    }
 }
 
 impl From<FeedbackError> for HttpError {

@@ -5,14 +5,17 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::response::Response;
 
-use super::generation;
 use super::state::AppState;
+use super::{generation, jobs, prefer};
 use crate::chat::{ChatResponse, Dialect, FinishReason, Source};
 use crate::gateway::{Answer, Conclusion, Outcome};
 use crate::wire::native::{NativeAnswer, NativeCache};
 
-/// Answers a request in our own format.
+/// Answers a request in our own format, or promises to.
 pub(super) async fn generate(State(state): State<Arc<AppState>>, request: Request) -> Response {
+    if prefer::responds_async(request.headers()) {
+        return jobs::accept(state, request).await;
+    }
     generation::answer(Dialect::Native, state, request).await
 }
 

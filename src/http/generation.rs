@@ -29,11 +29,9 @@ const LARGE_BODY_BYTES: usize = 128 << 10;
 /// business.
 pub(super) async fn answer(dialect: Dialect, state: Arc<AppState>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    // Both were put there by the layers; without them the route was left open by mistake, and stays shut.
-    let (Some(RequestId(id)), Some(caller)) =
-        (parts.extensions.get::<RequestId>().cloned(), parts.extensions.get::<Caller>().cloned())
-    else {
-        return HttpError::forbidden("nobody was let in here").into_response();
+    let (id, caller) = match introduced(&parts) {
+        Ok(introduced) => introduced,
+        Err(error) => return error.into_response(),
     };
     let mut record = Record::begin(Arc::clone(&state.telemetry), Arc::clone(&id), dialect);
     match ask(dialect, &state, &parts, body, id, &caller, &mut record).await {
@@ -45,6 +43,17 @@ pub(super) async fn answer(dialect: Dialect, state: Arc<AppState>, request: Requ
             record.failed(&error);
             error.into_response()
         }
+    }
+}
+
+/// Returns the name of a request, and who it comes from.
+///
+/// # Errors
+/// Both were put there by the layers; without them the route was left open by mistake, and stays shut.
+pub(super) fn introduced(parts: &Parts) -> Result<(Arc<str>, Caller), HttpError> {
+    match (parts.extensions.get::<RequestId>(), parts.extensions.get::<Caller>()) {
+        (Some(RequestId(id)), Some(caller)) => Ok((Arc::clone(id), caller.clone())),
+        _ => Err(HttpError::forbidden("nobody was let in here")),
     }
 }
 
@@ -66,7 +75,8 @@ async fn ask(
     let gateway = state.gateway.load_full();
     record.routed(gateway.route_label(request.model.as_deref()));
     let status_of_none = status_of_none(&directives);
-    let ask = Ask { request: Arc::new(request), directives, stream: delivery.stream, request_id };
+    let ask =
+        Ask { request: Arc::new(request), directives, stream: delivery.stream, request_id, patience: None };
     let outcome = gateway.answer(ask).await.map_err(|error| failure(error, status_of_none))?;
     Ok((outcome, delivery))
 }
@@ -92,7 +102,8 @@ pub(super) fn parse_now(dialect: Dialect, body: &[u8]) -> Result<Asked, WireErro
     }
 }
 
-async fn parse(dialect: Dialect, body: Bytes) -> Result<Asked, HttpError> {
+/// Reads a body in its dialect, a large one off the async threads.
+pub(super) async fn parse(dialect: Dialect, body: Bytes) -> Result<Asked, HttpError> {
     if body.len() < LARGE_BODY_BYTES {
         return Ok(parse_now(dialect, &body)?);
     }

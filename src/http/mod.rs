@@ -22,6 +22,7 @@ mod headers;
 mod health;
 mod inside;
 mod invalidate;
+mod jobs;
 mod json;
 mod key_limit;
 mod listener;
@@ -32,6 +33,7 @@ mod metrics;
 mod models;
 mod passthrough;
 mod patience;
+mod prefer;
 mod record;
 mod reload;
 mod request_id;
@@ -53,6 +55,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 pub use auth::Keys;
 pub use body::BodyLimits;
 pub use inside::ask;
+pub use jobs::write_job_end;
 pub use listener::{Limits, Shutdown, serve};
 pub use reload::{Reload, Reloaded};
 pub use sandbox::Sandbox;
@@ -75,6 +78,7 @@ pub fn public(state: Arc<AppState>, keys: &Keys) -> Router {
         .route("/v1/models", get(models::models))
         .route("/v1/messages/count_tokens", post(count_tokens::count_tokens))
         .route("/v1/feedback", post(feedback::public_feedback))
+        .route("/v1/jobs/{id}", get(jobs::show).delete(jobs::cancel))
         .route_layer(from_fn(record::log));
     let callers = door(&state, keys, &[Generate]);
     let metered = Door { is_metered: true, ..callers.clone() };

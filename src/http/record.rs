@@ -19,6 +19,8 @@ const CALLER_LEFT: u16 = 499;
 
 /// The source of what is no answer.
 const NONE: &str = "none";
+/// The source of what is promised.
+const JOB: &str = "job";
 
 /// The account of one generation, closed when it is dropped: with its response, at the end of its stream, or when the
 /// caller hangs up, whichever it is.
@@ -64,6 +66,12 @@ impl Record {
         self.is_error = error.is_ours();
     }
 
+    /// Says that there will be an answer, and that nobody waits for it here.
+    pub(super) fn queued(&mut self) {
+        self.status = StatusCode::ACCEPTED.as_u16();
+        self.source = JOB;
+    }
+
     /// Returns the milliseconds since the request came.
     pub(super) fn millis(&self) -> f64 {
         self.began.elapsed().as_secs_f64() * 1e3
@@ -79,7 +87,7 @@ impl Drop for Record {
         let ms = (seconds * 1e5).round() / 1e2;
         let dialect = dialect.name();
         // A hit takes some microseconds, and writing a line about it as long again.
-        if *source == Source::Upstream.name() || *source == NONE {
+        if *source == Source::Upstream.name() || *source == NONE || *source == JOB {
             tracing::info!(%request_id, dialect, status, source, ms, "generation");
         } else {
             tracing::debug!(%request_id, dialect, status, source, ms, "hit");

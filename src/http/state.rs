@@ -9,6 +9,7 @@ use super::body::BodyLimits;
 use super::listener::Shutdown;
 use super::reload::Reload;
 use crate::gateway::{AiSwitch, Gateway};
+use crate::jobs::Jobs;
 use crate::telemetry::Telemetry;
 
 /// What handlers share; made once by the composition root.
@@ -18,6 +19,8 @@ pub struct AppState {
     /// Exchanged with it.
     pub edge: Arc<ArcSwap<Edge>>,
     pub ai: Arc<AiSwitch>,
+    /// Generations in the background.
+    pub jobs: Arc<Jobs>,
     pub telemetry: Arc<Telemetry>,
     /// The public listener's end: from its beginning on the server is not ready.
     pub shutdown: Shutdown,

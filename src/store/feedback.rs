@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::StoreError;
 use super::database::{Connection, Row, Statement, sql};
+use super::writer::Write;
+use super::{READ_TIMEOUT, SCAN_TIMEOUT, Store, StoreError};
 use crate::chat::{Fingerprint, TenantId, UnixMillis};
 
 /// How long a verdict may be given.
@@ -100,6 +101,38 @@ impl Recent {
     }
 }
 
+impl Store {
+    /// Remembers which entry answered a request, without waiting: under a flood it may be forgotten, and counted.
+    pub fn remember_request(&self, tenant: &TenantId, request_id: &str, request: RememberedRequest) {
+        self.recent.remember(tenant.clone(), request_id.to_owned(), request);
+    }
+
+    /// Returns what is known of a request of the last 24 hours.
+    pub async fn recall_request(
+        &self,
+        tenant: &TenantId,
+        request_id: &str,
+        now: UnixMillis,
+    ) -> Result<Option<RememberedRequest>, StoreError> {
+        if let Some(request) = self.recent.recall(tenant, request_id) {
+            return Ok(is_alive(&request, now).then_some(request));
+        }
+        let rows = self.read(request(tenant, request_id, now), READ_TIMEOUT).await?;
+        rows.first().map(read_request).transpose()
+    }
+
+    /// Forbids a semantic match between two prompts, in either direction, for ever.
+    pub async fn block_pair(&self, one: Fingerprint, other: Fingerprint) -> Result<(), StoreError> {
+        self.write(Write::BlockPair(one, other)).await.map(drop)
+    }
+
+    /// Returns all pairs that must not match, each once, the smaller key first.
+    pub async fn blocked_pairs(&self) -> Result<Vec<(Fingerprint, Fingerprint)>, StoreError> {
+        let rows = self.read(sql(BLOCKED_PAIRS), SCAN_TIMEOUT).await?;
+        rows.iter().map(|row| Ok((row.digest("smaller")?, row.digest("larger")?))).collect()
+    }
+}
+
 /// Begins the statement that writes requests down, for so many of them.
 fn insert_of(rows: usize) -> String {
     let row = |at: usize| {
@@ -149,7 +182,7 @@ fn bind_request(
 }
 
 /// Returns the query for a request that may still be judged.
-pub(super) fn request(tenant: &TenantId, request_id: &str, now: UnixMillis) -> Statement {
+fn request(tenant: &TenantId, request_id: &str, now: UnixMillis) -> Statement {
     sql("SELECT request_key, entry_key, at FROM requests WHERE tenant = $1 AND request_id = $2 AND at > $3")
         .bind(tenant.as_str())
         .bind(request_id)
@@ -157,7 +190,7 @@ pub(super) fn request(tenant: &TenantId, request_id: &str, now: UnixMillis) -> S
 }
 
 /// Reads a row of [`request`].
-pub(super) fn read_request(row: &Row) -> Result<RememberedRequest, StoreError> {
+fn read_request(row: &Row) -> Result<RememberedRequest, StoreError> {
     let entry_key: Option<Vec<u8>> = row.get("entry_key")?;
     Ok(RememberedRequest {
         request_key: row.digest("request_key")?,
@@ -167,7 +200,7 @@ pub(super) fn read_request(row: &Row) -> Result<RememberedRequest, StoreError> {
 }
 
 /// Returns whether a request may still be judged.
-pub(super) const fn is_alive(request: &RememberedRequest, now: UnixMillis) -> bool {
+const fn is_alive(request: &RememberedRequest, now: UnixMillis) -> bool {
     request.at.0 > born_after(now)
 }
 
@@ -201,4 +234,4 @@ pub(super) async fn block_pair(
 }
 
 /// The query for all pairs that must not match.
-pub(super) const BLOCKED_PAIRS: &str = "SELECT smaller, larger FROM blocked_pairs";
+const BLOCKED_PAIRS: &str = "SELECT smaller, larger FROM blocked_pairs";

@@ -1,8 +1,9 @@
 //! What is true after a restart?
 //!
-//! Entries, their vectors, what users said of them, and which upstreams are left alone, in SQLite or PostgreSQL behind
-//! one set of queries. This is the truth; the memory tier and the vector index are made from it. A write is answered after its commit. Every queue,
-//! batch and wait is bounded, and a store that fails is an error the caller can live with, never a request's end.
+//! Entries, their vectors, what users said of them, which upstreams are left alone, and generations in the background,
+//! in SQLite or PostgreSQL behind one set of queries. This is the truth; the memory tier and the vector index are made
+//! from it. A write is answered after its commit. Every queue, batch and wait is bounded, and a store that fails is an
+//! error the caller can live with, never a request's end. What is done with each kind of row stands in its file.
 
 mod answer_record;
 mod breakers;
@@ -11,8 +12,12 @@ mod entries;
 mod error;
 mod eviction;
 mod feedback;
+mod job_record;
+mod job_writes;
+mod jobs;
 mod known;
 mod lock;
+mod migrate;
 mod open;
 mod part_record;
 mod record;
@@ -36,6 +41,7 @@ pub use self::breakers::StoredBreaker;
 pub use self::entries::{NewEntry, Touch};
 pub use self::error::StoreError;
 pub use self::feedback::RememberedRequest;
+pub use self::jobs::{ClaimedJob, JobEnd, JobId, JobRequest, JobState, NewJob, StoredJob};
 pub use self::lock::{DataLock, LockError, Running};
 pub use self::open::Opened;
 pub use self::selection::{EntrySummary, Selection};
@@ -45,8 +51,8 @@ use self::database::{Readers, Row, Statement, sql};
 use self::entries::{EncodedEntry, LIST_LENGTH, Stored, by_keys, keys_of_entries, only, read_entry};
 use self::feedback::Recent;
 use self::known::KnownKeys;
-use self::writer::{Job, LastFailure, Write, Writer, Written};
-use crate::chat::{Entry, Fingerprint, TenantId, UnixMillis};
+use self::writer::{LastFailure, QueuedWrite, Write, Writer, Written};
+use crate::chat::{Entry, Fingerprint, UnixMillis};
 
 /// The longest wait for a commit. When it passes, the write may still come to be.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -107,7 +113,7 @@ pub struct StoreStats {
 pub struct Store {
     readers: Readers,
     known: KnownKeys,
-    jobs: mpsc::Sender<Job>,
+    writes: mpsc::Sender<QueuedWrite>,
     /// What waiting entries may take, in KiB.
     room: Arc<Semaphore>,
     recent: Arc<Recent>,
@@ -123,14 +129,14 @@ impl Store {
     pub async fn open(url: &str) -> Result<(Self, Opened), StoreError> {
         let (target, connection, opened) = open::open(url).await?;
         let readers = target.readers();
-        let (jobs, receiver) = mpsc::channel(writer::QUEUE);
+        let (writes, receiver) = mpsc::channel(writer::QUEUE);
         let recent = Arc::new(Recent::default());
         let last_failure = Arc::new(LastFailure::default());
         let closing = CancellationToken::new();
         let writer = Writer {
             target,
             connection: Some(connection),
-            jobs: receiver,
+            writes: receiver,
             recent: Arc::clone(&recent),
             last_failure: Arc::clone(&last_failure),
             closing: closing.clone(),
@@ -143,7 +149,7 @@ impl Store {
         let room = Arc::new(Semaphore::new(writer::QUEUE_KIBIBYTES));
         let damaged = AtomicU64::new(0);
         let known = KnownKeys::new();
-        Ok((Self { readers, known, jobs, room, recent, last_failure, closing, writer, damaged }, opened))
+        Ok((Self { readers, known, writes, room, recent, last_failure, closing, writer, damaged }, opened))
     }
 
     /// Stores an entry in place of the one under its key, and of that one's vectors. Returns after the commit;
@@ -151,15 +157,8 @@ impl Store {
     pub async fn put(&self, new: NewEntry) -> Result<(), StoreError> {
         self.known.insert(&new.entry.key);
         let entry = EncodedEntry::new(new)?;
-        let kibibytes = u32::try_from(entry.weight() / 1024 + 1).unwrap_or(u32::MAX);
-        let room =
-            Arc::clone(&self.room).try_acquire_many_owned(kibibytes).map_err(|_| StoreError::Overloaded)?;
+        let room = self.room(entry.weight())?;
         self.write_in(Write::Put(Box::new(entry)), Some(room)).await.map(drop)
-    }
-
-    /// Stores a vector of an entry; returns whether the entry was still there.
-    pub async fn put_vector(&self, key: Fingerprint, vector: StoredVector) -> Result<bool, StoreError> {
-        self.write(Write::PutVector(key, vector)).await.map(|written| !written.keys.is_empty())
     }
 
     /// Reads all keys once, so that [`Store::get`] can tell most of those that were never stored without a query.
@@ -265,78 +264,6 @@ impl Store {
         }
     }
 
-    /// Returns vectors of an embedder whose entries are fresh, in the order in which they were written: whoever reads
-    /// on from [`Page::next`] misses none that was written meanwhile.
-    pub async fn vectors_after(
-        &self,
-        embedder: &str,
-        after: Cursor,
-        limit: u32,
-        now: UnixMillis,
-    ) -> Result<Page<StoredPoint>, StoreError> {
-        let rows =
-            self.read(vectors::points_after(embedder, after, now, i64::from(limit)), SCAN_TIMEOUT).await?;
-        page(&rows, limit, after, vectors::read_point)
-    }
-
-    /// Returns the keys of all entries that have a vector of an embedder, expired ones too.
-    pub async fn vector_keys(
-        &self,
-        embedder: &str,
-        after: Cursor,
-        limit: u32,
-    ) -> Result<Page<Fingerprint>, StoreError> {
-        let rows = self.read(vectors::keys_after(embedder, after, i64::from(limit)), SCAN_TIMEOUT).await?;
-        page(&rows, limit, after, |row| row.digest("key"))
-    }
-
-    /// Returns fresh semantic entries that have no vector of an embedder. A page may be empty and not the last.
-    pub async fn without_vector(
-        &self,
-        embedder: &str,
-        after: Cursor,
-        limit: u32,
-        now: UnixMillis,
-    ) -> Result<Page<Entry>, StoreError> {
-        let end = vectors::read_end(&self.read(vectors::end_of_look(after), SCAN_TIMEOUT).await?)?;
-        let query = vectors::without_vector(embedder, after, end, now, i64::from(limit));
-        let rows = self.read(query, SCAN_TIMEOUT).await?;
-        let is_cut = rows.len() >= limit as usize;
-        let last = rows.last().map(|row| row.get("id")).transpose()?.map_or(end, Cursor);
-        let next = if is_cut { last } else { end };
-        Ok(Page { items: self.sound(&rows)?, next, is_last: next == after })
-    }
-
-    /// Remembers which entry answered a request, without waiting: under a flood it may be forgotten, and counted.
-    pub fn remember_request(&self, tenant: &TenantId, request_id: &str, request: RememberedRequest) {
-        self.recent.remember(tenant.clone(), request_id.to_owned(), request);
-    }
-
-    /// Returns what is known of a request of the last 24 hours.
-    pub async fn recall_request(
-        &self,
-        tenant: &TenantId,
-        request_id: &str,
-        now: UnixMillis,
-    ) -> Result<Option<RememberedRequest>, StoreError> {
-        if let Some(request) = self.recent.recall(tenant, request_id) {
-            return Ok(feedback::is_alive(&request, now).then_some(request));
-        }
-        let rows = self.read(feedback::request(tenant, request_id, now), READ_TIMEOUT).await?;
-        rows.first().map(feedback::read_request).transpose()
-    }
-
-    /// Forbids a semantic match between two prompts, in either direction, for ever.
-    pub async fn block_pair(&self, one: Fingerprint, other: Fingerprint) -> Result<(), StoreError> {
-        self.write(Write::BlockPair(one, other)).await.map(drop)
-    }
-
-    /// Returns all pairs that must not match, each once, the smaller key first.
-    pub async fn blocked_pairs(&self) -> Result<Vec<(Fingerprint, Fingerprint)>, StoreError> {
-        let rows = self.read(sql(feedback::BLOCKED_PAIRS), SCAN_TIMEOUT).await?;
-        rows.iter().map(|row| Ok((row.digest("smaller")?, row.digest("larger")?))).collect()
-    }
-
     /// Returns the store's numbers.
     pub async fn stats(&self) -> Result<StoreStats, StoreError> {
         let rows = self
@@ -362,13 +289,13 @@ impl Store {
     /// Returns whether the store can be read now and the last transaction went well. After a failure each call also
     /// tries the disk again in the background, so that a store nobody writes to any more is found well again.
     pub async fn health(&self) -> Result<(), StoreError> {
-        if self.jobs.is_closed() {
+        if self.writes.is_closed() {
             return Err(StoreError::Closed);
         }
         self.read(sql("SELECT 1"), PROBE_TIMEOUT).await?;
         let Some(failure) = self.last_failure.get() else { return Ok(()) };
         // If the queue is full, its own writes are probe enough.
-        self.enqueue(Job { write: Write::Probe, reply: None, _room: None }).ok();
+        self.enqueue(QueuedWrite { write: Write::Probe, reply: None, _room: None }).ok();
         Err(failure)
     }
 
@@ -398,10 +325,16 @@ impl Store {
         room: Option<OwnedSemaphorePermit>,
     ) -> Result<Written, StoreError> {
         let (reply, committed) = oneshot::channel();
-        self.enqueue(Job { write, reply: Some(reply), _room: room })?;
+        self.enqueue(QueuedWrite { write, reply: Some(reply), _room: room })?;
         let answered =
             tokio::time::timeout(WRITE_TIMEOUT, committed).await.map_err(|_| StoreError::Timeout)?;
         answered.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Takes a share of what may wait, for something of so many bytes.
+    fn room(&self, bytes: usize) -> Result<OwnedSemaphorePermit, StoreError> {
+        let kibibytes = u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX);
+        Arc::clone(&self.room).try_acquire_many_owned(kibibytes).map_err(|_| StoreError::Overloaded)
     }
 
     /// Repeats a write that does its work a batch at a time; other writes go between the batches.
@@ -416,8 +349,8 @@ impl Store {
         }
     }
 
-    fn enqueue(&self, job: Job) -> Result<(), StoreError> {
-        self.jobs.try_send(job).map_err(|refused| match refused {
+    fn enqueue(&self, write: QueuedWrite) -> Result<(), StoreError> {
+        self.writes.try_send(write).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
         })
@@ -436,7 +369,7 @@ impl Store {
         if !damaged.is_empty() {
             self.damaged.fetch_add(damaged.len() as u64, Ordering::Relaxed);
             // If the queue is full, the next read finds them again.
-            self.enqueue(Job { write: Write::Remove(damaged), reply: None, _room: None }).ok();
+            self.enqueue(QueuedWrite { write: Write::Remove(damaged), reply: None, _room: None }).ok();
         }
         Ok(sound)
     }

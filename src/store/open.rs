@@ -12,14 +12,13 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::ConnectOptions;
-use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{SqlSafeStr, SqlStr};
 
 use super::StoreError;
 use super::database::{Connection, Target, sql};
 use super::entries::only;
+use super::migrate::{Found, migrate};
 
 /// Marks a SQLite file as ours ("rfrn"), for `file` and for us.
 const APPLICATION_ID: i64 = 0x7266_726e;
@@ -38,8 +37,21 @@ pub enum Opened {
     Existing,
     /// Nothing; a new store was begun.
     Created,
+    /// A store of an older version, now of this one. What a SQLite file was before, where it held entries, lies under
+    /// this name.
+    Migrated { from: i64, copy: Option<PathBuf> },
     /// Something damaged, now under this name; a new store was begun.
     SetAside(PathBuf),
+}
+
+impl From<Found> for Opened {
+    fn from(found: Found) -> Self {
+        match found {
+            Found::Empty => Self::Created,
+            Found::Current => Self::Existing,
+            Found::Older(from, copy) => Self::Migrated { from, copy },
+        }
+    }
 }
 
 /// Opens the database that the URL names and brings its tables up to date.
@@ -56,15 +68,13 @@ pub(super) async fn open(url: &str) -> Result<(Target, Connection, Opened), Stor
 async fn open_sqlite(path: &Path) -> Result<(Target, Connection, Opened), StoreError> {
     let unusable =
         |error: Error| StoreError::Unusable { path: path.into(), reason: error.kind().to_string() };
-    let was_there = make_file(path).map_err(unusable)?;
+    make_file(path).map_err(unusable)?;
     match prepare_sqlite(path).await {
-        Ok((target, connection)) => {
-            Ok((target, connection, if was_there { Opened::Existing } else { Opened::Created }))
-        }
+        Ok((target, connection, found)) => Ok((target, connection, found.into())),
         Err(StoreError::Corrupt { .. }) => {
             let aside = set_aside(path).map_err(unusable)?;
             make_file(path).map_err(unusable)?;
-            let (target, connection) = prepare_sqlite(path).await?;
+            let (target, connection, _) = prepare_sqlite(path).await?;
             Ok((target, connection, Opened::SetAside(aside)))
         }
         Err(StoreError::Io { code } | StoreError::Busy { code } | StoreError::Refused { code }) => {
@@ -77,13 +87,12 @@ async fn open_sqlite(path: &Path) -> Result<(Target, Connection, Opened), StoreE
     }
 }
 
-/// Makes the file, readable by its owner alone, and its folder. Returns whether there was something in it.
-fn make_file(path: &Path) -> Result<bool, Error> {
+/// Makes the file, where there is none, and its folder, both for their owner alone.
+fn make_file(path: &Path) -> Result<(), Error> {
     if let Some(folder) = path.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
-    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
-    Ok(file.metadata()?.len() > 0)
+    OpenOptions::new().create(true).append(true).mode(0o600).open(path).map(drop)
 }
 
 /// Returns the options of every connection. `synchronous = FULL` makes a commit survive a loss of power;
@@ -102,30 +111,30 @@ fn sqlite_options(path: &Path) -> SqliteConnectOptions {
 }
 
 /// Looks whether the file is ours and sound, and brings its tables up to date.
-async fn prepare_sqlite(path: &Path) -> Result<(Target, Connection), StoreError> {
+async fn prepare_sqlite(path: &Path) -> Result<(Target, Connection, Found), StoreError> {
     let options = sqlite_options(path);
     // The first look changes nothing: asking for a log would already write into a file that may not be ours.
-    checked(Target::Sqlite(options.clone()).connect().await?, async |connection| {
+    let (connection, ()) = checked(Target::Sqlite(options.clone()).connect().await?, async |connection| {
         check_version(connection).await?;
         check_ownership(connection, path).await?;
         check_pages(connection, path).await
     })
-    .await?
-    .close()
     .await?;
+    connection.close().await?;
     let target = Target::Sqlite(options.journal_mode(SqliteJournalMode::Wal));
-    let connection = checked(target.connect().await?, migrate).await?;
-    Ok((target, connection))
+    let (connection, found) =
+        checked(target.connect().await?, async |connection| migrate(connection, Some(path)).await).await?;
+    Ok((target, connection, found))
 }
 
-/// Returns the connection if it passes. Else it is closed now and not by a drop some time later: closing deletes the
+/// Returns the connection if it passes, and what was found. Else it is closed now and not by a drop some time later: closing deletes the
 /// log by its name, which after a renaming would be the new file's.
-async fn checked(
+async fn checked<T>(
     mut connection: Connection,
-    check: impl AsyncFnOnce(&mut Connection) -> Result<(), StoreError>,
-) -> Result<Connection, StoreError> {
+    check: impl AsyncFnOnce(&mut Connection) -> Result<T, StoreError>,
+) -> Result<(Connection, T), StoreError> {
     match check(&mut connection).await {
-        Ok(()) => Ok(connection),
+        Ok(found) => Ok((connection, found)),
         Err(error) => {
             connection.close().await.ok();
             Err(error)
@@ -167,22 +176,30 @@ async fn check_pages(connection: &mut Connection, path: &Path) -> Result<(), Sto
 
 /// Renames the file and its log, and returns the new name.
 fn set_aside(path: &Path) -> Result<PathBuf, Error> {
-    let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S%3fZ").to_string();
-    let beside = |suffix: &str| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        PathBuf::from(name)
-    };
-    let aside = beside(&format!(".damaged-{stamp}"));
+    let stamp = stamp();
+    let aside = beside(path, &format!(".damaged-{stamp}"));
     std::fs::rename(path, &aside)?;
     for suffix in ["-wal", "-shm"] {
-        let renamed = std::fs::rename(beside(suffix), beside(&format!(".damaged-{stamp}{suffix}")));
+        let renamed =
+            std::fs::rename(beside(path, suffix), beside(path, &format!(".damaged-{stamp}{suffix}")));
         match renamed {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             _ => {}
         }
     }
     Ok(aside)
+}
+
+/// Returns the name of a file with more at its end.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Returns this moment as a part of a file's name.
+pub(super) fn stamp() -> String {
+    jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S%3fZ").to_string()
 }
 
 async fn open_postgres(url: &str) -> Result<(Target, Connection, Opened), StoreError> {
@@ -203,43 +220,8 @@ async fn open_postgres(url: &str) -> Result<(Target, Connection, Opened), StoreE
         }
         other => other,
     })?;
-    let tables = connection
-        .rows(sql("SELECT count(*) AS tables FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'entries'"))
-        .await?;
-    let was_there = only(&tables)?.get::<i64>("tables")? > 0;
-    migrate(&mut connection).await?;
-    Ok((target, connection, if was_there { Opened::Existing } else { Opened::Created }))
-}
-
-/// Runs the migrations that the database has not seen yet.
-async fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
-    /// Numbered as the files are; never edited once released.
-    macro_rules! migrations {
-        ($folder:literal) => {
-            Migrator::with_migrations(vec![
-                migration(
-                    1,
-                    "entries",
-                    include_str!(concat!("../../migrations/", $folder, "/0001_entries.sql")).into_sql_str(),
-                ),
-                migration(
-                    2,
-                    "resilience",
-                    include_str!(concat!("../../migrations/", $folder, "/0002_resilience.sql"))
-                        .into_sql_str(),
-                ),
-            ])
-        };
-    }
-    match connection {
-        Connection::Sqlite(connection) => migrations!("sqlite").run(&mut **connection).await?,
-        Connection::Postgres(connection) => migrations!("postgres").run(&mut **connection).await?,
-    }
-    Ok(())
-}
-
-fn migration(version: i64, description: &'static str, text: SqlStr) -> Migration {
-    Migration::new(version, description.into(), MigrationType::Simple, text, false)
+    let found = migrate(&mut connection, None).await?;
+    Ok((target, connection, found.into()))
 }
 
 #[cfg(test)]

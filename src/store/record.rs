@@ -57,7 +57,7 @@ pub(super) fn read_answer(bytes: &[u8]) -> Option<(ChatResponse, Vec<String>)> {
     (record.v == VERSION).then(|| record.into_answer())
 }
 
-fn to_json(record: &impl Serialize) -> Result<Vec<u8>, StoreError> {
+pub(super) fn to_json(record: &impl Serialize) -> Result<Vec<u8>, StoreError> {
     serde_json::to_vec(record).map_err(|_| StoreError::Unfit { reason: "it has no JSON form" })
 }
 
@@ -96,7 +96,7 @@ impl DialectRecord {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::collection::vec;
     use proptest::option::of;
     use proptest::prelude::*;
@@ -236,7 +236,7 @@ mod tests {
         ]
     }
 
-    fn request() -> impl Strategy<Value = ChatRequest> {
+    pub(in super::super) fn request() -> impl Strategy<Value = ChatRequest> {
         let what = (vec(message(), 1..4), vec(tool(), 0..3), of(tool_choice()), output_format(), sampling());
         let how = (of(limit()), dialect(), any::<Vec<String>>(), fields(), fields());
         let who = any::<(Option<String>, Option<bool>, Option<String>)>();

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use super::database::{Connection, Row, Statement, sql};
 use super::entries::{integer, only, select_entries};
-use super::{Cursor, StoreError};
-use crate::chat::{Fingerprint, Owner, Partition, UnixMillis};
+use super::writer::Write;
+use super::{Cursor, Page, SCAN_TIMEOUT, Store, StoreError, page};
+use crate::chat::{Entry, Fingerprint, Owner, Partition, UnixMillis};
 
 /// A vector as it is stored beside an entry.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +29,54 @@ pub struct StoredPoint {
     pub owner: Owner,
     pub expires_at: UnixMillis,
     pub vector: Vec<f32>,
+}
+
+impl Store {
+    /// Stores a vector of an entry; returns whether the entry was still there.
+    pub async fn put_vector(&self, key: Fingerprint, vector: StoredVector) -> Result<bool, StoreError> {
+        self.write(Write::PutVector(key, vector)).await.map(|written| !written.keys.is_empty())
+    }
+
+    /// Returns vectors of an embedder whose entries are fresh, in the order in which they were written: whoever reads
+    /// on from [`Page::next`] misses none that was written meanwhile.
+    pub async fn vectors_after(
+        &self,
+        embedder: &str,
+        after: Cursor,
+        limit: u32,
+        now: UnixMillis,
+    ) -> Result<Page<StoredPoint>, StoreError> {
+        let rows = self.read(points_after(embedder, after, now, i64::from(limit)), SCAN_TIMEOUT).await?;
+        page(&rows, limit, after, read_point)
+    }
+
+    /// Returns the keys of all entries that have a vector of an embedder, expired ones too.
+    pub async fn vector_keys(
+        &self,
+        embedder: &str,
+        after: Cursor,
+        limit: u32,
+    ) -> Result<Page<Fingerprint>, StoreError> {
+        let rows = self.read(keys_after(embedder, after, i64::from(limit)), SCAN_TIMEOUT).await?;
+        page(&rows, limit, after, |row| row.digest("key"))
+    }
+
+    /// Returns fresh semantic entries that have no vector of an embedder. A page may be empty and not the last.
+    pub async fn without_vector(
+        &self,
+        embedder: &str,
+        after: Cursor,
+        limit: u32,
+        now: UnixMillis,
+    ) -> Result<Page<Entry>, StoreError> {
+        let end = read_end(&self.read(end_of_look(after), SCAN_TIMEOUT).await?)?;
+        let query = without_vector(embedder, after, end, now, i64::from(limit));
+        let rows = self.read(query, SCAN_TIMEOUT).await?;
+        let is_cut = rows.len() >= limit as usize;
+        let last = rows.last().map(|row| row.get("id")).transpose()?.map_or(end, Cursor);
+        let next = if is_cut { last } else { end };
+        Ok(Page { items: self.sound(&rows)?, next, is_last: next == after })
+    }
 }
 
 /// What a vector's row takes beside its numbers. Measured on SQLite, where two vectors of 384 fill a page of 4 KiB.
@@ -72,7 +121,7 @@ pub(super) async fn put_vector(
 }
 
 /// Returns the query for the points of an embedder that are fresh now, in the order in which they were written.
-pub(super) fn points_after(embedder: &str, after: Cursor, now: UnixMillis, limit: i64) -> Statement {
+fn points_after(embedder: &str, after: Cursor, now: UnixMillis, limit: i64) -> Statement {
     sql("SELECT v.seq AS place, e.key, v.partition, e.owner, e.expires_at, v.vector \
          FROM vectors v JOIN entries e ON e.id = v.entry \
          WHERE v.embedder = $1 AND v.seq > $2 AND e.expires_at > $3 ORDER BY v.seq LIMIT $4")
@@ -83,7 +132,7 @@ pub(super) fn points_after(embedder: &str, after: Cursor, now: UnixMillis, limit
 }
 
 /// Reads a row of [`points_after`].
-pub(super) fn read_point(row: &Row) -> Result<StoredPoint, StoreError> {
+fn read_point(row: &Row) -> Result<StoredPoint, StoreError> {
     let bytes: Vec<u8> = row.get("vector")?;
     let (numbers, []) = bytes.as_chunks() else {
         return Err(StoreError::Unfit { reason: "a vector is not a list of 4-byte numbers" });
@@ -98,7 +147,7 @@ pub(super) fn read_point(row: &Row) -> Result<StoredPoint, StoreError> {
 }
 
 /// Returns the query for the keys of all vectors of an embedder, in the order in which they were written.
-pub(super) fn keys_after(embedder: &str, after: Cursor, limit: i64) -> Statement {
+fn keys_after(embedder: &str, after: Cursor, limit: i64) -> Statement {
     sql("SELECT v.seq AS place, e.key FROM vectors v JOIN entries e ON e.id = v.entry \
          WHERE v.embedder = $1 AND v.seq > $2 ORDER BY v.seq LIMIT $3")
     .bind(embedder)
@@ -111,7 +160,7 @@ pub(super) fn keys_after(embedder: &str, after: Cursor, limit: i64) -> Statement
 const LOOK: i64 = 4096;
 
 /// Returns the query for where a look for missing vectors ends: the last entry it covers.
-pub(super) fn end_of_look(after: Cursor) -> Statement {
+fn end_of_look(after: Cursor) -> Statement {
     sql("SELECT CAST(coalesce(max(id), $1) AS BIGINT) AS last FROM \
          (SELECT id FROM entries WHERE id > $1 ORDER BY id LIMIT $2) AS covered")
     .bind(after.0)
@@ -119,18 +168,12 @@ pub(super) fn end_of_look(after: Cursor) -> Statement {
 }
 
 /// Reads the row of [`end_of_look`].
-pub(super) fn read_end(rows: &[Row]) -> Result<Cursor, StoreError> {
+fn read_end(rows: &[Row]) -> Result<Cursor, StoreError> {
     Ok(Cursor(only(rows)?.get("last")?))
 }
 
 /// Returns the query for the semantic entries in a look that have no vector of an embedder.
-pub(super) fn without_vector(
-    embedder: &str,
-    after: Cursor,
-    end: Cursor,
-    now: UnixMillis,
-    limit: i64,
-) -> Statement {
+fn without_vector(embedder: &str, after: Cursor, end: Cursor, now: UnixMillis, limit: i64) -> Statement {
     sql(select_entries!(
         "WHERE e.id > $1 AND e.id <= $2 AND e.semantic_key IS NOT NULL AND e.expires_at > $3 \
          AND NOT EXISTS (SELECT 1 FROM vectors v WHERE v.entry = e.id AND v.embedder = $4) ORDER BY e.id LIMIT $5"

@@ -16,6 +16,7 @@ use super::breakers::{StoredBreaker, put_breakers};
 use super::database::{Connection, Target, sql};
 use super::entries::{EncodedEntry, Touch, ids, remove_entries, remove_keys, touch};
 use super::feedback::{Recent, block_pair, sweep_requests, write_requests};
+use super::job_writes::{JobWrite, TakenJob};
 use super::vectors::{StoredVector, put_vector};
 use super::{Selection, StoreError, eviction};
 use crate::chat::{Fingerprint, UnixMillis};
@@ -52,6 +53,7 @@ pub(super) enum Write {
     BlockPair(Fingerprint, Fingerprint),
     /// Replaces all breakers.
     PutBreakers(Vec<StoredBreaker>),
+    Job(JobWrite),
     /// Changes nothing, but must reach the disk.
     Probe,
 }
@@ -63,6 +65,10 @@ pub(super) struct Written {
     pub(super) keys: Vec<Fingerprint>,
     /// What those took that were evicted.
     pub(super) freed_bytes: u64,
+    /// The job that was claimed or cancelled.
+    pub(super) job: Option<TakenJob>,
+    /// The jobs that were changed.
+    pub(super) rows: u64,
     /// Whether it does its work a batch at a time, and there is more to do.
     pub(super) has_more: bool,
 }
@@ -107,24 +113,25 @@ impl Write {
                 put_breakers(connection, all).await?;
                 Vec::new()
             }
+            Self::Job(write) => return write.apply(connection).await,
             Self::Probe => {
                 connection.execute(sql("UPDATE eviction SET floor = floor")).await?;
                 Vec::new()
             }
         };
-        Ok(Written { keys, freed_bytes, has_more })
+        Ok(Written { keys, freed_bytes, has_more, ..Written::default() })
     }
 }
 
 /// A write and who waits for it, if anybody.
-pub(super) struct Job {
+pub(super) struct QueuedWrite {
     pub(super) write: Write,
     pub(super) reply: Option<oneshot::Sender<Result<Written, StoreError>>>,
     /// Its share of [`QUEUE_KIBIBYTES`], given back when it is done.
     pub(super) _room: Option<OwnedSemaphorePermit>,
 }
 
-impl Job {
+impl QueuedWrite {
     fn answer(self, written: Result<Written, StoreError>) {
         if let Some(reply) = self.reply {
             // Whoever asked may have stopped waiting.
@@ -153,7 +160,7 @@ pub(super) struct Writer {
     /// `None` after a failure that leaves its state in doubt: after a failed sync the pages it held may be marked
     /// clean though they never reached the disk, so nothing is tried again on the same connection.
     pub(super) connection: Option<Connection>,
-    pub(super) jobs: mpsc::Receiver<Job>,
+    pub(super) writes: mpsc::Receiver<QueuedWrite>,
     pub(super) recent: Arc<Recent>,
     pub(super) last_failure: Arc<LastFailure>,
     /// Tells it to take no more, finish what waits, and close.
@@ -166,13 +173,13 @@ impl Writer {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             tokio::select! {
-                taken = self.jobs.recv_many(&mut batch, BATCH) => {
+                taken = self.writes.recv_many(&mut batch, BATCH) => {
                     if taken == 0 {
                         break;
                     }
                     self.write_batch(&mut batch).await;
                 }
-                () = self.closing.cancelled(), if !self.jobs.is_closed() => self.jobs.close(),
+                () = self.closing.cancelled(), if !self.writes.is_closed() => self.writes.close(),
                 () = tokio::time::sleep(REQUESTS_EVERY) => {}
             }
             if requests_written.elapsed() >= REQUESTS_EVERY {
@@ -187,24 +194,24 @@ impl Writer {
     }
 
     /// Writes a batch and answers everybody in it.
-    async fn write_batch(&mut self, batch: &mut Vec<Job>) {
-        let writes: Vec<&Write> = batch.iter().map(|job| &job.write).collect();
+    async fn write_batch(&mut self, batch: &mut Vec<QueuedWrite>) {
+        let writes: Vec<&Write> = batch.iter().map(|queued| &queued.write).collect();
         match self.transact(&writes).await {
             Ok(written) => {
-                for (job, written) in batch.drain(..).zip(written) {
-                    job.answer(Ok(written));
+                for (queued, written) in batch.drain(..).zip(written) {
+                    queued.answer(Ok(written));
                 }
             }
             Err(error) if error.is_about_one_row() && batch.len() > 1 => {
                 // One of them is to blame; the others must not suffer for it.
-                for job in batch.drain(..) {
-                    let written = self.transact(&[&job.write]).await.map(|mut written| written.remove(0));
-                    job.answer(written);
+                for queued in batch.drain(..) {
+                    let written = self.transact(&[&queued.write]).await.map(|mut written| written.remove(0));
+                    queued.answer(written);
                 }
             }
             Err(error) => {
-                for job in batch.drain(..) {
-                    job.answer(Err(error.clone()));
+                for queued in batch.drain(..) {
+                    queued.answer(Err(error.clone()));
                 }
             }
         }
@@ -292,7 +299,7 @@ mod tests {
         Writer {
             target,
             connection: Some(connection),
-            jobs: mpsc::channel(1).1,
+            writes: mpsc::channel(1).1,
             recent: Arc::default(),
             last_failure: Arc::default(),
             closing: CancellationToken::new(),

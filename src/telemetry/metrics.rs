@@ -29,6 +29,10 @@ const COUNTERS: &[(&str, &str)] = &[
         "refrain_tokens_total",
         "Tokens, by provider, model and type: prompt, of which cached and cache_write, and completion, of which reasoning.",
     ),
+    (
+        "refrain_jobs_total",
+        "Background generations that are over, by outcome: done, failed, cancelled, expired.",
+    ),
     ("refrain_index_repairs_total", "Points written or removed to make index and store agree again."),
     (
         "refrain_fallbacks_total",
@@ -54,6 +58,7 @@ const GAUGES: &[(&str, &str)] = &[
     ("refrain_cache_entries", "Entries held, by tier."),
     ("refrain_cache_bytes", "Bytes held, by tier."),
     ("refrain_embed_queue_depth", "Prompts waiting for an embedding instance."),
+    ("refrain_jobs", "Background generations that are kept, by state."),
     ("refrain_flights", "Different questions under way upstream."),
     ("refrain_ai_enabled", "Whether upstreams are asked at all: 1 yes, 0 the switch is off."),
 ];
@@ -269,6 +274,16 @@ impl Telemetry {
     /// Sets how many different questions are under way.
     pub fn flights(&self, flights: usize) {
         self.flights.set(flights as f64);
+    }
+
+    /// Counts background generations that are over; `outcome` is `done`, `failed`, `cancelled` or `expired`.
+    pub fn job_over(&self, outcome: &'static str, jobs: u64) {
+        self.counter("refrain_jobs_total", [("outcome", outcome)]).increment(jobs);
+    }
+
+    /// Sets how many background generations are in a state.
+    pub fn jobs(&self, state: &'static str, jobs: u64) {
+        self.gauge("refrain_jobs", [("state", state)]).set(jobs as f64);
     }
 
     /// Sets what a tier holds.

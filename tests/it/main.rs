@@ -25,6 +25,7 @@ mod health_ai;
 mod index;
 mod index_edge;
 mod index_server;
+mod jobs;
 mod key_limits;
 mod keyless;
 mod keys;

@@ -202,7 +202,7 @@ async fn what_needs_a_restart_is_named_and_left() {
     app.stored(1).await;
     let settings = format!(
         "data_dir = \"elsewhere\"\n{EXACT}server = {{listen = \"127.0.0.1:1\", drain_timeout_ms = 1, max_body_bytes = 1024}}\n\
-         embedding.threads = 2\nindex.collection = \"other\"\ncache.memory_capacity_bytes = 1000000"
+         embedding.threads = 2\nindex.collection = \"other\"\ncache.memory_capacity_bytes = 1000000\njobs.queue = 7"
     );
     app.configure(&settings);
     let named = json!([
@@ -212,7 +212,8 @@ async fn what_needs_a_restart_is_named_and_left() {
         "store.url",
         "embedding",
         "index",
-        "cache.memory_capacity_bytes"
+        "cache.memory_capacity_bytes",
+        "jobs"
     ]);
     for _ in 0..2 {
         assert_eq!(reload(&app).await["needs_restart"], named, "until there is one");

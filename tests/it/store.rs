@@ -4,6 +4,8 @@ mod breakers;
 mod durability;
 mod entries;
 mod feedback;
+mod jobs;
+mod migration;
 mod opening;
 mod vectors;
 

@@ -36,7 +36,7 @@ async fn a_store_of_a_newer_version_is_refused(place: Place) {
     assert_eq!(place.rows("entries").await, 0, "it is still there");
 }
 
-fn file(place: &Place) -> PathBuf {
+pub(super) fn file(place: &Place) -> PathBuf {
     PathBuf::from(place.url.strip_prefix("sqlite://").unwrap())
 }
 

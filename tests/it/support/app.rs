@@ -245,6 +245,11 @@ impl TestApp {
         Response::read(sent.unwrap()).await
     }
 
+    pub async fn delete(&self, path: &str) -> Response {
+        let sent = self.request(Method::DELETE, &self.public(), path, &[], None).await;
+        Response::read(sent.unwrap()).await
+    }
+
     pub async fn admin_get(&self, path: &str) -> Response {
         let sent = self.request(Method::GET, &self.admin(), path, &[], None).await;
         Response::read(sent.unwrap()).await

@@ -1,4 +1,4 @@
-//! Whoever is alerted: a webhook on a real socket, which takes what Slack takes and nothing else.
+//! Whoever is told: a webhook on a real socket, which takes what is meant for it and nothing else.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -19,8 +19,9 @@ pub struct Webhook {
     state: Arc<Mutex<Record>>,
 }
 
-#[derive(Default)]
 struct Record {
+    /// Returns what a body says, if it is one to take.
+    reads: fn(&Value) -> Option<String>,
     calls: usize,
     heard: Vec<String>,
     answers: VecDeque<u16>,
@@ -31,11 +32,34 @@ struct Record {
 pub const SECRET: &str = "T0000-SECRETMARK";
 
 impl Webhook {
-    /// Listens on a free port.
+    /// Listens on a free port and takes what Slack takes.
     pub async fn start() -> Self {
+        Self::reading(|body| {
+            let text = body["text"].as_str().filter(|_| has_fields(body, 1));
+            text.map(str::to_owned)
+        })
+        .await
+    }
+
+    /// Listens on a free port and takes the ends of jobs, as `ID STATUS`.
+    pub async fn of_jobs() -> Self {
+        Self::reading(|body| {
+            let (id, status) = (body["id"].as_str()?, body["status"].as_str()?);
+            has_fields(body, 2).then(|| format!("{id} {status}"))
+        })
+        .await
+    }
+
+    async fn reading(reads: fn(&Value) -> Option<String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}/services/{SECRET}", listener.local_addr().unwrap());
-        let state = Arc::new(Mutex::new(Record::default()));
+        let state = Arc::new(Mutex::new(Record {
+            reads,
+            calls: 0,
+            heard: Vec::new(),
+            answers: VecDeque::new(),
+            is_silent: false,
+        }));
         let router = Router::new().route("/services/{secret}", post(take)).with_state(Arc::clone(&state));
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { address, state }
@@ -73,8 +97,12 @@ impl Webhook {
     /// Waits for a message with this in it, and returns it.
     pub async fn hears(&self, part: &str) -> String {
         let found = async || self.heard().into_iter().find(|message| message.contains(part));
-        eventually(&format!("an alert about {part:?}"), found).await
+        eventually(&format!("a message about {part:?}"), found).await
     }
+}
+
+fn has_fields(body: &Value, count: usize) -> bool {
+    body.as_object().is_some_and(|fields| fields.len() == count)
 }
 
 async fn take(
@@ -96,12 +124,12 @@ async fn take(
         return Err(StatusCode::from_u16(status).unwrap());
     }
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let text = body["text"].as_str().filter(|_| body.as_object().is_some_and(|fields| fields.len() == 1));
+    let text = (record.reads)(&body);
     let is_right = uri.path().ends_with(SECRET) && headers["content-type"] == "application/json";
     let Some(text) = text.filter(|_| is_right) else {
         record.heard.push(format!("invalid_payload: {uri} {headers:?} {body}"));
         return Err(StatusCode::BAD_REQUEST);
     };
-    record.heard.push(text.to_owned());
+    record.heard.push(text);
     Ok("ok")
 }

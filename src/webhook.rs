@@ -1,4 +1,6 @@
-//! One message to one address, which is a secret: whoever knows it can post there.
+//! How does somebody who is not asking learn of something?
+//!
+//! One message to one configured address, which is a secret: whoever knows it can post there. No caller can say one.
 
 use std::time::Duration;
 
@@ -21,7 +23,7 @@ const ANSWER_BYTES_MAX: usize = 16 << 10;
 /// Why a message was not taken. Never shows the address.
 #[derive(Debug, thiserror::Error)]
 pub enum PostError {
-    #[error("the webhook's address is none; see [alerts] webhook_url_env")]
+    #[error("the webhook's address is none")]
     Address,
     #[error("the webhook answered {0}")]
     Refused(StatusCode),
