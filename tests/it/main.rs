@@ -31,6 +31,7 @@ mod layering;
 mod lifecycle;
 mod listener;
 mod passthrough;
+mod quality;
 mod reload;
 mod semantic;
 mod store;
