@@ -148,7 +148,7 @@ impl Parts {
             Arc::clone(&self.cache),
             router,
             Arc::clone(&self.ai),
-            Limits::of(&config.server),
+            Limits::of(config),
             Arc::clone(&self.telemetry),
             self.generations.clone(),
             self.give_up.clone(),

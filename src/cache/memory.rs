@@ -154,6 +154,7 @@ mod tests {
             created_at: UnixMillis(created_at),
             expires_at: UnixMillis(i64::MAX),
             cost_usd: None,
+            quality: None,
             tags: Vec::new(),
             semantic: None,
         })

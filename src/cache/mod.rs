@@ -38,7 +38,7 @@ pub use blocked::BlockedPairs;
 pub use clock::WallClock;
 pub use freshness::Accepts;
 pub use indexer::Indexer;
-pub use policy::{Policy, Skip, judge_answer, shares_with_similar};
+pub use policy::{Policy, Skip, judge_answer, judge_worth, shares_with_similar};
 pub use semantic::{Judged, ModelLimits, SemanticTier};
 pub use sweeper::{Keeping, Sweeper};
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::chat::{ChatRequest, ChatResponse, Choice, Directives, FinishReason, OutputFormat, Part};
 use crate::config::{CacheConfig, CacheMode};
-use crate::quality;
+use crate::quality::{self, Defect, Worth};
 
 /// What a request may do with the cache.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -53,6 +53,8 @@ pub enum Skip {
     ServerTools,
     /// JSON was asked for, and this is none.
     InvalidJson,
+    /// It is worth too little.
+    Quality,
     /// One upstream began it and another one finished it.
     Spliced,
     /// Another model than the route's first wrote it, and the route says that these are not interchangeable.
@@ -77,6 +79,7 @@ impl Skip {
             Self::Citations => "citations",
             Self::ServerTools => "server_tools",
             Self::InvalidJson => "invalid_json",
+            Self::Quality => "quality",
             Self::Spliced => "spliced",
             Self::OtherModel => "other_model",
         }
@@ -167,6 +170,20 @@ pub fn judge_answer(
     answer.choices.iter().try_for_each(|choice| judge_choice(request, choice, settings))
 }
 
+/// Judges what an answer is worth by the least that a stored one must be.
+///
+/// # Errors
+/// A defect whatever the score, or a score below that line.
+pub fn judge_worth(worth: Worth, threshold: f64) -> Result<(), Skip> {
+    match worth.defect {
+        Some(Defect::Empty) => Err(Skip::Empty),
+        Some(Defect::InvalidJson) => Err(Skip::InvalidJson),
+        Some(Defect::Endless | Defect::BrokenEncoding) => Err(Skip::Quality),
+        None if worth.score < threshold => Err(Skip::Quality),
+        None => Ok(()),
+    }
+}
+
 /// Returns whether a vendor's moderation objects anywhere in what it says.
 fn is_flagged(moderation: &Value) -> bool {
     match moderation {
@@ -179,7 +196,7 @@ fn is_flagged(moderation: &Value) -> bool {
 }
 
 fn judge_choice(request: &ChatRequest, choice: &Choice, settings: &CacheConfig) -> Result<(), Skip> {
-    let calls_tools = calls_tools(choice) || choice.finish == Some(FinishReason::ToolCalls);
+    let calls_tools = choice.calls_tools() || choice.finish == Some(FinishReason::ToolCalls);
     match &choice.finish {
         None => return Err(Skip::Unfinished),
         Some(FinishReason::Length) => return Err(Skip::Length),
@@ -231,14 +248,7 @@ fn judge_part(part: &Part) -> Result<(), Skip> {
 /// Returns whether an answer that may be stored may also serve requests that are only similar: never one that calls
 /// tools, since what it does belongs to one request.
 pub fn shares_with_similar(answer: &ChatResponse) -> bool {
-    !answer.choices.iter().any(calls_tools)
-}
-
-/// Looks among the fields we do not know too: calls of a shape we do not understand stay there whole.
-fn calls_tools(choice: &Choice) -> bool {
-    let is_unknown_call =
-        ["tool_calls", "function_call"].iter().any(|field| choice.unknown.contains_key(*field));
-    choice.tool_calls().next().is_some() || is_unknown_call
+    !answer.choices.iter().any(Choice::calls_tools)
 }
 
 #[cfg(test)]
@@ -379,5 +389,21 @@ mod tests {
         let mut two = ChatRequest::from_prompt("q");
         two.sampling.n = Some(2);
         assert_eq!(judged("one", &two), Err(Skip::Unfinished));
+    }
+
+    #[test]
+    fn an_answer_below_the_line_or_with_a_defect_is_not_kept() {
+        let worth = |score, defect| Worth { score, defect };
+        assert_eq!(judge_worth(worth(0.3, None), 0.3), Ok(()));
+        assert_eq!(judge_worth(worth(0.29, None), 0.3), Err(Skip::Quality));
+        assert_eq!(judge_worth(worth(0.0, None), 0.0), Ok(()));
+        for (defect, skip) in [
+            (Defect::Empty, Skip::Empty),
+            (Defect::Endless, Skip::Quality),
+            (Defect::BrokenEncoding, Skip::Quality),
+            (Defect::InvalidJson, Skip::InvalidJson),
+        ] {
+            assert_eq!(judge_worth(worth(0.0, Some(defect)), 0.0), Err(skip));
+        }
     }
 }

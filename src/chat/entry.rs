@@ -44,6 +44,8 @@ pub struct Entry {
     pub expires_at: UnixMillis,
     /// What the generation cost in USD, where that is known.
     pub cost_usd: Option<f64>,
+    /// What it was found to be worth, in [0, 1]; `None` where nobody has looked.
+    pub quality: Option<f64>,
     pub tags: Vec<String>,
     /// What a request that is only similar must have in common with this one; `None` where only an equal one will do.
     pub semantic: Option<SemanticKey>,
@@ -110,6 +112,7 @@ mod tests {
             created_at: UnixMillis(1_000),
             expires_at: UnixMillis(3_000),
             cost_usd: None,
+            quality: None,
             tags: Vec::new(),
             semantic: None,
         }

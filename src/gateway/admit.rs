@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::generation::Job;
 use super::{Ask, Gateway};
-use crate::cache::{Insertion, Skip, judge_answer, shares_with_similar};
+use crate::cache::{Insertion, Skip, judge_answer, judge_worth, shares_with_similar};
 use crate::chat::{ChatResponse, Entry};
+use crate::quality::Worth;
 
 /// A whole answer of one upstream.
 pub(super) struct Written<'a> {
@@ -16,6 +17,7 @@ pub(super) struct Written<'a> {
     /// The model that it was asked for.
     pub model: &'a str,
     pub cost_usd: Option<f64>,
+    pub worth: Worth,
 }
 
 impl Gateway {
@@ -25,13 +27,14 @@ impl Gateway {
     /// The first reason not to keep it.
     pub(super) fn admit(&self, job: &Job, written: Written<'_>) -> Result<Arc<Entry>, Skip> {
         let Job { ask: Ask { request, directives, .. }, plan, embedding, .. } = job;
-        let Written { answer, provider, model, cost_usd } = written;
+        let Written { answer, provider, model, cost_usd, worth } = written;
         plan.policy.write?;
         let route = &plan.route;
         if !route.is_interchangeable && route.is_other_model(model) {
             return Err(Skip::OtherModel);
         }
         judge_answer(request, &answer, &route.cache)?;
+        judge_worth(worth, self.limits.quality.store_threshold)?;
         let ttl = if route.is_fallback(model) {
             plan.policy.ttl.min(Duration::from_secs(route.cache.fallback_ttl_seconds))
         } else {
@@ -52,6 +55,7 @@ impl Gateway {
             created_at,
             expires_at: created_at.after(ttl),
             cost_usd,
+            quality: Some(worth.score),
             tags: directives.tags.clone(),
             semantic: plan.key.semantic.filter(|_| is_semantic),
         });

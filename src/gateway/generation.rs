@@ -17,6 +17,7 @@ use crate::cache::Skip;
 use crate::chat::{Attempt, CacheStatus, ChatResponse, Delta, Entry, Fingerprint, Source, Timing};
 use crate::config::{CacheMode, OnDisconnect};
 use crate::embed::Embedding;
+use crate::quality::Worth;
 use crate::router::{Event, Failure, Generation, Opened, Times, Whole};
 use crate::single_flight::{Ending, Follower, Full, Leader, Role, SingleFlight};
 use crate::telemetry::Telemetry;
@@ -52,6 +53,8 @@ pub(super) struct Generated {
     /// The entry it became, if it was fit to be one.
     entry: Option<Arc<Entry>>,
     cost_usd: Option<f64>,
+    /// In [0, 1].
+    quality: f64,
 }
 
 impl Generated {
@@ -186,13 +189,21 @@ impl Gateway {
         let route = &job.plan.route;
         self.telemetry.rates().generated(&route.label, route.is_stand_in(&provider, &model));
         let answer = Arc::new(answer);
-        let written = |answer, cost_usd| Written { answer, provider: &provider, model: &model, cost_usd };
+        let worth_of = |answer| Worth::of(&job.ask.request, answer, &self.limits.quality.weights);
+        let worth = worth_of(&answer);
+        self.telemetry.quality(worth.score);
+        let written =
+            |answer, cost_usd, worth| Written { answer, provider: &provider, model: &model, cost_usd, worth };
         let entry = match whole {
-            Whole::Itself => self.admit(job, written(Arc::clone(&answer), cost_usd)),
-            Whole::Other(own, cost_usd) => self.admit(job, written(Arc::new(*own), cost_usd)),
+            Whole::Itself => self.admit(job, written(Arc::clone(&answer), cost_usd, worth)),
+            Whole::Other(own, cost_usd) => {
+                let worth = worth_of(&own);
+                self.admit(job, written(Arc::new(*own), cost_usd, worth))
+            }
             Whole::Nothing => Err(Skip::Spliced),
         };
-        let generated = |entry| Arc::new(Generated { answer, provider, attempts, entry, cost_usd });
+        let quality = worth.score;
+        let generated = |entry| Arc::new(Generated { answer, provider, attempts, entry, cost_usd, quality });
         match entry {
             Ok(entry) => Ending::Done(generated(Some(entry))),
             Err(skip) => {
@@ -219,7 +230,7 @@ impl Job {
     }
 
     fn outcome_of_whole(&self, generated: &Generated, collapsed: bool, timing: Timing) -> Outcome {
-        let Generated { answer, provider, attempts, entry, cost_usd: _ } = generated;
+        let Generated { answer, provider, attempts, entry, cost_usd: _, quality } = generated;
         let entry = entry.as_deref();
         Outcome {
             answer: Answer::Whole(Arc::clone(answer)),
@@ -234,6 +245,7 @@ impl Job {
             provider: provider.clone(),
             model: answer.model.clone(),
             attempts: attempts.clone(),
+            quality: Some(*quality),
             bill: generated.bill(collapsed),
             timing: Timing { upstream: Some(self.began.elapsed().as_secs_f64() * 1e3), ..timing },
         }
@@ -266,6 +278,7 @@ impl Job {
             provider: opened.provider.clone(),
             model: opened.model.clone(),
             attempts: opened.attempts.clone(),
+            quality: None,
             bill: Bill::default(),
             timing,
         }
@@ -291,6 +304,8 @@ pub struct Conclusion {
     /// The entry it became.
     pub entry: Option<Fingerprint>,
     pub ttl_seconds: Option<i64>,
+    /// In [0, 1].
+    pub quality: f64,
     pub bill: Bill,
     /// Milliseconds from the end of the look-up to the end of the answer.
     pub latency_ms: f64,
@@ -324,6 +339,7 @@ impl LiveAnswer {
                     answer: Arc::clone(&generated.answer),
                     entry: entry.map(|entry| entry.key),
                     ttl_seconds: entry.map(|entry| entry.ttl_seconds(entry.created_at)),
+                    quality: generated.quality,
                     bill,
                     latency_ms: self.began.elapsed().as_secs_f64() * 1e3,
                 });

@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 use crate::cache::volatile::Volatility;
 use crate::cache::{Accepts, Cache, Lookup, Policy, Question};
 use crate::chat::{ChatRequest, Directives, EndUser, Key, OwnerNames, Timing};
-use crate::config::{CacheMode, OnDisconnect, ServerConfig};
+use crate::config::{CacheMode, Config, OnDisconnect, QualityConfig};
 use crate::router::{Route, Router};
 use crate::telemetry::Telemetry;
 
@@ -50,7 +50,7 @@ pub struct Gateway {
     shutdown: CancellationToken,
 }
 
-/// How long things may take, and what becomes of what nobody waits for.
+/// How long things may take, what becomes of what nobody waits for, and what is worth keeping.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// To the first byte of a stream, to the last byte of anything else.
@@ -58,15 +58,18 @@ pub struct Limits {
     /// A whole stream.
     pub stream: Duration,
     pub on_disconnect: OnDisconnect,
+    pub quality: QualityConfig,
 }
 
 impl Limits {
     /// Returns the limits of a configuration.
-    pub fn of(config: &ServerConfig) -> Self {
+    pub fn of(config: &Config) -> Self {
+        let Config { server, quality, .. } = config;
         Self {
-            deadline: Duration::from_millis(config.request_timeout_ms),
-            stream: Duration::from_secs(config.max_stream_seconds),
-            on_disconnect: config.on_disconnect,
+            deadline: Duration::from_millis(server.request_timeout_ms),
+            stream: Duration::from_secs(server.max_stream_seconds),
+            on_disconnect: server.on_disconnect,
+            quality: *quality,
         }
     }
 

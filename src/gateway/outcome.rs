@@ -34,6 +34,8 @@ pub struct Outcome {
     pub model: String,
     /// The calls made for this answer; empty for a hit.
     pub attempts: Vec<Attempt>,
+    /// What the answer is worth, in [0, 1]; `None` where nobody has looked, or it is still being written.
+    pub quality: Option<f64>,
     /// Not known yet for an answer that is still being written.
     pub bill: Bill,
     pub timing: Timing,
@@ -101,6 +103,7 @@ impl Outcome {
             provider: entry.provider.clone(),
             model: entry.answer.model.clone(),
             attempts: Vec::new(),
+            quality: entry.quality,
             bill: Bill::of_guest(entry.cost_usd),
             timing,
         }

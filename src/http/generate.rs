@@ -34,6 +34,7 @@ pub(super) fn answer_of(outcome: &Outcome, sees_internals: bool, latency_ms: f64
             age_seconds: (outcome.source != Source::Upstream).then_some(outcome.age_seconds),
             ttl_seconds: outcome.ttl_seconds,
         },
+        quality: outcome.quality.map(hundredths),
         latency_ms: hundredths(latency_ms),
         cost_usd: outcome.bill.cost_usd,
         saved_usd: outcome.bill.saved_usd,
@@ -51,6 +52,7 @@ pub(super) fn conclude(summary: &mut NativeAnswer, conclusion: &Conclusion) {
     summary.cache.entry =
         conclusion.entry.filter(|_| summary.cache.key.is_some()).map(|entry| entry.to_string());
     summary.cache.ttl_seconds = conclusion.ttl_seconds;
+    summary.quality = Some(hundredths(conclusion.quality));
     summary.latency_ms = hundredths(conclusion.latency_ms);
     summary.cost_usd = conclusion.bill.cost_usd;
     summary.saved_usd = conclusion.bill.saved_usd;
@@ -63,8 +65,8 @@ fn say(summary: &mut NativeAnswer, answer: &ChatResponse) {
     summary.usage.clone_from(&answer.usage);
 }
 
-fn hundredths(millis: f64) -> f64 {
-    (millis * 1e2).round() / 1e2
+fn hundredths(value: f64) -> f64 {
+    (value * 1e2).round() / 1e2
 }
 
 fn four_digits(cosine: f32) -> f64 {

@@ -151,6 +151,7 @@ mod tests {
             provider: "openai".into(),
             model: "gpt-4o-mini".into(),
             attempts: Vec::new(),
+            quality: None,
             bill: Bill { cost_usd: Some(0.0), saved_usd: Some(0.000_052_3) },
             timing: Timing { cache: Some(0.051_2), embed: Some(0.9), search: Some(2.0), ..Timing::default() },
         }

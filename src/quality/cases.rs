@@ -282,18 +282,22 @@ fn a_flaw_costs_something_and_no_more_than_that() {
     let open_block = format!("{good}\n\n```python\nprint('blue')\n");
     let marks = format!("{good}<|im_end|>");
     let broken = good.replacen("light", "l\u{fffd}ght", 3);
-    let off_topic = "Our office is open from nine to five. Please bring your ticket and a coin for the locker. Dogs stay \
-                     at the gate, where Mr Hill looks after them. Lunch is at noon, and the soup is very good on Mondays.";
-    for (name, text) in [
-        ("cut", sentence_cut),
-        ("open block", &open_block),
-        ("marks", &marks),
-        ("broken", &broken),
-        ("off topic", off_topic),
-    ] {
+    for (name, text) in
+        [("cut", sentence_cut), ("open block", &open_block), ("marks", &marks), ("broken", &broken)]
+    {
         let score = flawed(text);
         assert!(score < best - 0.02 && score > 0.3, "{name}: {score} of {best}");
     }
+}
+
+#[test]
+fn an_answer_to_another_question_is_worth_less() {
+    let (question, answer) = TONGUES[0];
+    let other =
+        "How do glaciers carve valleys, and why are Norwegian fjords deeper inland than at their mouth?";
+    let worth = |question| worth(&ChatRequest::from_prompt(question), answer, FinishReason::Stop).score;
+    assert!(worth(other) < worth(question) - 0.05, "{} of {}", worth(other), worth(question));
+    assert!(worth(other) > 0.5, "it may be a translation");
 }
 
 #[test]

@@ -39,9 +39,9 @@ pub(super) struct EncodedEntry {
 impl EncodedEntry {
     pub(super) fn new(new: NewEntry) -> Result<Self, StoreError> {
         let NewEntry { entry, owner, vector } = new;
-        if entry.cost_usd.is_some_and(|cost| !cost.is_finite()) {
+        if [entry.cost_usd, entry.quality].into_iter().flatten().any(|number| !number.is_finite()) {
             // SQLite would store it as absent, and the row would not be what was sealed.
-            return Err(StoreError::Unfit { reason: "its cost is not a number" });
+            return Err(StoreError::Unfit { reason: "its cost or quality is not a number" });
         }
         let record::SplitRequest { context, prompt } = record::write_request(&entry.request)?;
         let answer = record::write_answer(&entry.answer, &entry.tags)?;
@@ -91,9 +91,9 @@ impl EncodedEntry {
         let statement = sql(
             "INSERT INTO entries (key, owner, tenant, namespace, end_user, model, provider, answer_model, \
              created_at, expires_at, output_limit, completion_tokens, cost_usd, semantic_key, hits, last_hit, size, \
-             gain, worth, checksum, context, prompt, answer) \
+             gain, worth, checksum, context, prompt, answer, quality) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
-             (SELECT floor FROM eviction) + ($15 + 1) * $18, $19, $20, $21, $22) \
+             (SELECT floor FROM eviction) + ($15 + 1) * $18, $19, $20, $21, $22, $23) \
              RETURNING id",
         )
         .bind(key.as_bytes())
@@ -117,7 +117,8 @@ impl EncodedEntry {
         .bind(&self.checksum)
         .bind(&self.digest)
         .bind(self.prompt.as_deref())
-        .bind(self.answer.as_slice());
+        .bind(self.answer.as_slice())
+        .bind(self.entry.quality);
         let id: i64 = only(&connection.rows(statement).await?)?.get("id")?;
         for tag in &self.entry.tags {
             connection
@@ -140,7 +141,7 @@ macro_rules! select_entries {
     ($rest:literal) => {
         concat!(
             "SELECT e.id, e.key, e.owner, e.tenant, e.namespace, e.end_user, e.model, e.provider, e.created_at, \
-             e.expires_at, e.output_limit, e.cost_usd, e.semantic_key, e.checksum, e.context, e.prompt, e.answer, c.body \
+             e.expires_at, e.output_limit, e.cost_usd, e.quality, e.semantic_key, e.checksum, e.context, e.prompt, e.answer, c.body \
              FROM entries e JOIN contexts c ON c.digest = e.context ",
             $rest
         )
@@ -195,6 +196,7 @@ pub(super) fn read_entry(row: &Row) -> Result<Stored, StoreError> {
         created_at: UnixMillis(row.get("created_at")?),
         expires_at: UnixMillis(row.get("expires_at")?),
         cost_usd: row.get("cost_usd")?,
+        quality: row.get("quality")?,
         tags,
         semantic: row.optional_digest("semantic_key")?,
     };
@@ -228,6 +230,7 @@ fn checksum(
         created_at,
         expires_at,
         cost_usd,
+        quality,
         tags: _,
         semantic,
     } = entry;
@@ -249,6 +252,10 @@ fn checksum(
     feed(&expires_at.0.to_le_bytes());
     feed(&limit.map_or([0xff; 8], |limit| u64::from(limit).to_le_bytes()));
     feed(&cost_usd.map_or([0xff; 8], |cost| cost.to_bits().to_le_bytes()));
+    // Entries of before have none, and the digest that was made without it.
+    if let Some(quality) = quality {
+        feed(&quality.to_bits().to_le_bytes());
+    }
     feed(semantic.as_ref().map_or(b"".as_slice(), |key| key.as_bytes()));
     feed(context);
     feed(answer);

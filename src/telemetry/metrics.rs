@@ -71,10 +71,13 @@ const REQUEST_SECONDS: &[f64] = &[
     0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
     10.0, 30.0, 60.0, 120.0, 300.0, 600.0,
 ];
+/// Answers worth less than 0.3 are not stored, where nothing else is configured; most are worth more than 0.9.
+const QUALITY: &[f64] = &[0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0];
 const SIMILARITY: &[f64] = &[0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.975, 0.99, 1.0];
 
 const HISTOGRAMS: &[(&str, &str, &[f64])] = &[
     ("refrain_request_duration_seconds", "From the request read to the answer ready.", REQUEST_SECONDS),
+    ("refrain_answer_quality", "What answers of upstreams are worth, each counted once.", QUALITY),
     ("refrain_semantic_similarity", "Cosine similarity of the best neighbour found.", SIMILARITY),
     (
         "refrain_embed_duration_seconds",
@@ -95,6 +98,7 @@ pub struct Telemetry {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
     similarity: Histogram,
+    quality: Histogram,
     embed_seconds: Histogram,
     search_seconds: Histogram,
     embed_queue: Gauge,
@@ -168,6 +172,7 @@ impl Telemetry {
         });
         Self {
             handle: recorder.handle(),
+            quality: recorder.register_histogram(&Key::from_name("refrain_answer_quality"), &METADATA),
             similarity: recorder
                 .register_histogram(&Key::from_name("refrain_semantic_similarity"), &METADATA),
             embed_seconds: recorder
@@ -254,6 +259,11 @@ impl Telemetry {
     /// Records the similarity of the best neighbour found.
     pub fn similarity(&self, cosine: f32) {
         self.similarity.record(f64::from(cosine));
+    }
+
+    /// Records what an answer of an upstream is worth, in [0, 1].
+    pub fn quality(&self, score: f64) {
+        self.quality.record(score);
     }
 
     /// Records one embedding.

@@ -90,7 +90,8 @@ async fn our_own_format_says_in_the_body_what_the_headers_say() {
         assert_eq!(body["cache"]["entry"], response.header("x-cache-entry"));
         assert!(body["cache"]["similarity"].is_null());
         assert!(body["latency_ms"].is_number());
-        for unknown in ["quality", "degraded", "saved_usd"] {
+        assert_eq!(body["quality"], 1.0);
+        for unknown in ["degraded", "saved_usd"] {
             assert!(body[unknown].is_null() && body.as_object().unwrap().contains_key(unknown), "{unknown}");
         }
     }

@@ -33,6 +33,7 @@ mod layering;
 mod lifecycle;
 mod listener;
 mod passthrough;
+mod quality;
 mod reload;
 mod semantic;
 mod store;

@@ -129,6 +129,7 @@ fn entry(name: &str) -> Entry {
         created_at: NOW,
         expires_at: NOW.after(HOUR),
         cost_usd: None,
+        quality: Some(0.875),
         tags: Vec::new(),
         semantic: Some(SemanticKey::from_bytes([9; 32])),
     }

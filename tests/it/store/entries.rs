@@ -67,7 +67,8 @@ async fn a_second_put_replaces_all_but_the_hits(place: Place) {
     store.put(with_vector).await.unwrap();
     store.touch(vec![Touch { key: key("q"), hits: 3, last_hit: NOW }]).await.unwrap();
 
-    let second = Entry { tags: vec!["new".into()], provider: "anthropic".into(), ..entry("q") };
+    let second =
+        Entry { tags: vec!["new".into()], provider: "anthropic".into(), quality: None, ..entry("q") };
     store.put(new(second.clone())).await.unwrap();
     assert_eq!(store.get(&key("q")).await.unwrap(), Some(second));
     assert_eq!(place.rows("vectors").await, 0);
