@@ -17,7 +17,10 @@ fn load_text(folder: &Path, text: &str) -> Config {
         ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "AZURE_OPENAI_API_KEY", "QDRANT_API_KEY"]
             .map(|variable| (variable, "k"))
             .into_iter()
-            .chain([("ALERTS_WEBHOOK_URL", "https://hooks.example/services/1")]),
+            .chain([
+                ("ALERTS_WEBHOOK_URL", "https://hooks.example/services/1"),
+                ("JOBS_WEBHOOK_URL", "https://hooks.example/services/2"),
+            ]),
     );
     load(&Flags { config: Some(path), ..Flags::default() }, &environment).unwrap()
 }
