@@ -20,6 +20,7 @@ use crate::webhook;
 
 /// Messages under way at a time; beyond it they are dropped.
 const UNDER_WAY: usize = 256;
+
 /// The configured webhooks, by name.
 pub struct Webhooks {
     addresses: BTreeMap<String, Secret>,

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::PathBuf;
 
+use refrain::chat::Entry;
 use refrain::store::{Opened, Store};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::SqliteConnectOptions;
@@ -78,11 +79,16 @@ async fn a_migration_that_fails_changes_nothing(place: Place) {
     assert_eq!(store.blocked_pairs().await.unwrap().len(), 1);
 }
 
+/// An entry as the first version kept it, which knew no quality.
+fn old() -> Entry {
+    Entry { quality: None, ..entry("q") }
+}
+
 /// Makes a file of the first version with one entry in it.
 async fn with_an_entry() -> Place {
     let (place, newer) = (Place::sqlite(), Place::sqlite());
     let store = newer.open().await;
-    store.put(new(entry("q"))).await.unwrap();
+    store.put(new(old())).await.unwrap();
     store.close().await;
     place.first_version().await;
     let columns = "id, key, owner, tenant, namespace, end_user, model, provider, answer_model, created_at, \
@@ -102,7 +108,7 @@ async fn a_file_with_entries_is_copied_before_it_is_changed() {
     let place = with_an_entry().await;
     let (store, opened) = place.opened().await;
     let Opened::Migrated { from: 1, copy: Some(copy) } = opened else { panic!("{opened:?}") };
-    assert_eq!(store.get(&key("q")).await.unwrap(), Some(entry("q")));
+    assert_eq!(store.get(&key("q")).await.unwrap(), Some(old()));
     store.close().await;
 
     assert_eq!(copies(&place), std::slice::from_ref(&copy));
