@@ -37,6 +37,8 @@ use build::Parts;
 use reload::InForce;
 use sandboxes::Sandboxes;
 
+/// After how long a write of the breakers' states that failed is tried again.
+const BREAKERS_AGAIN: Duration = Duration::from_secs(1);
 /// How long the last writes are waited for; a commit takes at most 30 s.
 const WRITES_PATIENCE: Duration = Duration::from_secs(35);
 
@@ -180,13 +182,17 @@ async fn keep_breakers(mut routers: cell::Receiver<Arc<Router>>, store: Arc<Stor
     loop {
         let router = Arc::clone(&routers.borrow_and_update());
         tokio::select! {
-            () = stop.cancelled() => return,
+            biased;
             () = router.changed() => {}
-            // Where another router is in force from now on, this one's last word is not lost: it was inherited.
-            Ok(()) = routers.changed() => continue,
+            // What it has inherited is to be written down, too.
+            Ok(()) = routers.changed() => {}
+            () = stop.cancelled() => return,
         }
-        if let Err(error) = store.put_breakers(router.breakers()).await {
+        while let Err(error) = store.put_breakers(routers.borrow().breakers()).await {
             tracing::warn!(%error, "which upstreams are left alone could not be written down");
+            if stop.run_until_cancelled(tokio::time::sleep(BREAKERS_AGAIN)).await.is_none() {
+                return;
+            }
         }
     }
 }

@@ -195,7 +195,7 @@ impl Gateway {
         let written =
             |answer, cost_usd, worth| Written { answer, provider: &provider, model: &model, cost_usd, worth };
         let entry = match whole {
-            Whole::Itself => self.admit(job, written(Arc::clone(&answer), cost_usd, worth)),
+            Whole::Itself(own_cost_usd) => self.admit(job, written(Arc::clone(&answer), own_cost_usd, worth)),
             Whole::Other(own, cost_usd) => {
                 let worth = worth_of(&own);
                 self.admit(job, written(Arc::new(*own), cost_usd, worth))

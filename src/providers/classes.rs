@@ -5,7 +5,7 @@
 
 use http::{HeaderMap, StatusCode};
 
-use super::wait::{is_daily_quota, wait_hint};
+use super::wait::{is_daily_quota, is_of_model, wait_hint};
 use super::{ProviderError, ProviderErrorKind};
 use crate::wire::{AnswerError, ErrorBody};
 
@@ -19,6 +19,7 @@ pub fn failed(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> ProviderE
         status: Some(status),
         retry_after: hint.after,
         should_retry: hint.should_retry,
+        is_of_model: is_of_model(&body.raw),
         ..told(kind, body)
     }
 }
@@ -152,7 +153,7 @@ impl Words<'_> {
 
     fn is_billing(&self) -> bool {
         self.says(&BILLING_CODES)
-            || self.tells(&["specified api usage limits", "credit balance is too low"])
+            || self.tells(&["api usage limits", "credit balance is too low"])
             || is_daily_quota(&self.body.raw)
     }
 
@@ -198,6 +199,8 @@ fn kind_of(status: u16, body: &ErrorBody) -> ProviderErrorKind {
         400 | 403 if words.is_billing() => ProviderErrorKind::QuotaGone,
         400 if words.is_model() => ProviderErrorKind::ModelMissing,
         400 | 422 if words.is_capability() => ProviderErrorKind::Capability,
+        // OpenAI's 403 for a model that the project has no access to.
+        401 | 403 if words.is_model() => ProviderErrorKind::ModelMissing,
         401 | 403 => ProviderErrorKind::BadKey,
         402 => ProviderErrorKind::QuotaGone,
         404 => ProviderErrorKind::ModelMissing,
@@ -254,6 +257,7 @@ mod tests {
             (401, "", "", BadKey),
             (402, "", "", QuotaGone),
             (403, "", "", BadKey),
+            (403, "model_not_found", "Project does not have access to model", ModelMissing),
             (403, "403", "Your input was flagged", ContentPolicy),
             (404, "model_not_found", "", ModelMissing),
             (404, "DeploymentNotFound", "", ModelMissing),

@@ -27,6 +27,11 @@ pub struct ProviderError {
     pub retry_after: Option<Duration>,
     /// What the vendor says of trying again (`x-should-retry`), which counts before the class.
     pub should_retry: Option<bool>,
+    /// Whether it says nothing of the upstream's health whatever its class is: we were in a hurry, or the prompt itself
+    /// asked for what is no answer.
+    pub is_blameless: bool,
+    /// Whether a quota that is gone is that of one model, and others of the same account may have theirs.
+    pub is_of_model: bool,
 }
 
 struct StatusSuffix(Option<u16>);
@@ -210,7 +215,15 @@ impl ProviderError {
             param: None,
             retry_after: None,
             should_retry: None,
+            is_blameless: false,
+            is_of_model: false,
         }
+    }
+
+    /// Returns this failure as one that says nothing of the upstream's health.
+    #[must_use]
+    pub fn blameless(self) -> Self {
+        Self { is_blameless: true, ..self }
     }
 
     /// Returns whether the same upstream may be asked again: as it says itself, else by its class.
@@ -225,7 +238,12 @@ impl ProviderError {
 
     /// Returns whether it speaks against the upstream's health.
     pub const fn counts_against_breaker(&self) -> bool {
-        self.kind.counts_against_breaker()
+        !self.is_blameless && self.kind.counts_against_breaker()
+    }
+
+    /// Returns whether it was the connection that took too long, and not what was asked over it.
+    pub fn is_of_connecting(&self) -> bool {
+        self.message == TransportError::ConnectTimeout.to_string()
     }
 
     /// Returns whether the upstream cannot prove who it is, or sends us elsewhere: going on would hand the key to a
@@ -235,9 +253,10 @@ impl ProviderError {
         is_redirect || self.kind == ProviderErrorKind::Transport(TransportFault::Untrusted)
     }
 
-    /// Returns how long the upstream is to be left alone, where it said so and waiting is of use.
+    /// Returns how long the upstream is to be left alone, where it said so and waiting is of use. A zero only means that
+    /// it minds no other call, and not that one would help.
     pub fn wait_hint(&self) -> Option<Duration> {
-        match self.kind {
+        let hint = match self.kind {
             ProviderErrorKind::RateLimited
             | ProviderErrorKind::Overloaded
             | ProviderErrorKind::ServerError
@@ -252,7 +271,8 @@ impl ProviderError {
             | ProviderErrorKind::BadRequest
             | ProviderErrorKind::ContentPolicy
             | ProviderErrorKind::Refusal => None,
-        }
+        };
+        hint.filter(|wait| !wait.is_zero())
     }
 
     /// Builds the failure of an answer that is none.

@@ -15,7 +15,21 @@ use super::wait;
 pub enum Counted {
     Requests,
     Tokens,
+    Input,
+    Output,
 }
+
+/// What a call takes of limits, about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Takes {
+    /// Tokens of the prompt.
+    pub input: u64,
+    /// The most tokens of the answer.
+    pub output: u64,
+}
+
+/// The most of a limit that one call is taken to need: limits of output count what was written, not what was allowed.
+const SHARE_MAX: f64 = 0.1;
 
 /// What is left of one limit.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,14 +44,14 @@ pub struct Remaining {
 const DIMENSIONS: [(&str, Counted); 4] = [
     ("requests", Counted::Requests),
     ("tokens", Counted::Tokens),
-    ("input-tokens", Counted::Tokens),
-    ("output-tokens", Counted::Tokens),
+    ("input-tokens", Counted::Input),
+    ("output-tokens", Counted::Output),
 ];
 
 /// Returns how long the next call like this one should wait, by what is left; `None` where it need not, or nothing can
-/// be read. `tokens` is what a call takes.
-pub fn wait_for_room(headers: &HeaderMap, tokens: u64) -> Option<Duration> {
-    remaining(headers).filter_map(|left| left.wait_for(tokens)).max()
+/// be read.
+pub fn wait_for_room(headers: &HeaderMap, call: Takes) -> Option<Duration> {
+    remaining(headers).filter_map(|left| left.wait_for(call)).max()
 }
 
 fn remaining(headers: &HeaderMap) -> impl Iterator<Item = Remaining> {
@@ -66,13 +80,14 @@ fn remaining(headers: &HeaderMap) -> impl Iterator<Item = Remaining> {
 }
 
 impl Remaining {
-    fn wait_for(&self, tokens: u64) -> Option<Duration> {
-        let needed = match self.counted {
-            Counted::Requests => 1.0,
-            Counted::Tokens => tokens as f64,
-        }
-        // What is more than all there ever is must not wait for ever; the vendor will say that it is too much.
-        .min(self.limit);
+    fn wait_for(&self, Takes { input, output }: Takes) -> Option<Duration> {
+        let tokens = match self.counted {
+            Counted::Requests => 0,
+            Counted::Tokens => input.saturating_add(output),
+            Counted::Input => input,
+            Counted::Output => output,
+        };
+        let needed = (tokens as f64).min(self.limit * SHARE_MAX).max(1.0);
         let missing = needed - self.remaining;
         let used = self.limit - self.remaining;
         (missing > 0.0 && used > 0.0).then(|| self.reset.mul_f64((missing / used).min(1.0)))
@@ -86,12 +101,12 @@ mod tests {
 
     use super::*;
 
-    fn waits(lines: &[(&str, &str)], tokens: u64) -> Option<Duration> {
+    fn waits(lines: &[(&str, &str)], input: u64) -> Option<Duration> {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
             headers.insert(name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap());
         }
-        wait_for_room(&headers, tokens)
+        wait_for_room(&headers, Takes { input, output: 0 })
     }
 
     fn openai(dimension: &str, limit: &str, remaining: &str, reset: &str, tokens: u64) -> Option<Duration> {
@@ -110,8 +125,12 @@ mod tests {
         assert_eq!(openai("requests", "60", "1", "59s", 10), None);
         assert_eq!(openai("requests", "60", "0", "1m0s", 10), Some(Duration::from_secs(1)));
         assert_eq!(openai("tokens", "1000", "500", "30s", 500), None);
-        assert_eq!(openai("tokens", "1000", "500", "30s", 600), Some(Duration::from_secs(6)));
-        assert_eq!(openai("tokens", "1000", "0", "60", 5_000), Some(Duration::from_secs(60)));
+        assert_eq!(openai("tokens", "1000", "40", "96s", 60), Some(Duration::from_secs(2)));
+        assert_eq!(
+            openai("tokens", "1000", "0", "60", 5_000),
+            Some(Duration::from_secs(6)),
+            "a tenth will do"
+        );
     }
 
     #[test]

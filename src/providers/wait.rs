@@ -53,10 +53,21 @@ pub fn wait_hint(headers: &HeaderMap, body: Option<&Value>) -> WaitHint {
 
 /// Returns whether a body of Google's says that a day's quota is used up, which no wait of seconds brings back.
 pub fn is_daily_quota(body: &Value) -> bool {
+    quotas(body).any(|id| id.contains("PerDay"))
+}
+
+/// Returns whether a body of Google's says that all the quotas that are used up are those of one model.
+pub fn is_of_model(body: &Value) -> bool {
+    let mut quotas = quotas(body).peekable();
+    quotas.peek().is_some() && quotas.all(|id| id.contains("PerModel"))
+}
+
+/// Returns the names of the quotas that are used up.
+fn quotas(body: &Value) -> impl Iterator<Item = &str> {
     let violations = details(body, "google.rpc.QuotaFailure")
         .filter_map(|detail| detail.get("violations")?.as_array())
         .flatten();
-    violations.filter_map(|violation| violation.get("quotaId")?.as_str()).any(|id| id.contains("PerDay"))
+    violations.filter_map(|violation| violation.get("quotaId")?.as_str())
 }
 
 /// Returns the value of a header that is there once, or always the same. Units may be spelt `µs`, so it is UTF-8.

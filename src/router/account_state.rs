@@ -13,7 +13,7 @@ use super::snapshot::Parked;
 use crate::providers::{ProviderError, ProviderErrorKind};
 
 /// How often one call finds out whether all is well again.
-const PROBE_EVERY: Duration = Duration::from_secs(300);
+const PROBE_EVERY: Duration = Duration::from_secs(60);
 
 /// What is known of our account with one upstream.
 #[derive(Debug, Default)]
@@ -49,7 +49,7 @@ impl AccountState {
     pub fn failed(&self, error: &ProviderError, now: Instant) -> Option<Parked> {
         let why = match error.kind {
             ProviderErrorKind::BadKey => Parked::BadKey,
-            ProviderErrorKind::QuotaGone => Parked::QuotaGone,
+            ProviderErrorKind::QuotaGone if !error.is_of_model => Parked::QuotaGone,
             _ => return None,
         };
         let wait = error.wait_hint().unwrap_or(PROBE_EVERY).max(PROBE_EVERY);

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use super::clock::unix_seconds;
 use super::generate::{Event, Opened};
+use super::target::Permit;
 use super::{Router, Step};
 use crate::chat::{self, Assembly, ChatRequest, ChatResponse, Delta, FinishReason};
 use crate::providers::{ProviderError, ProviderErrorKind, StreamDecoder, failed, is_event_stream, refused};
@@ -34,6 +35,8 @@ pub(super) enum Ended {
 /// How one call ended, and what it took.
 pub(super) struct Called {
     pub ended: Ended,
+    /// What came of it, where that is not the answer and does not stand beside how it ended: it was paid for.
+    pub said: Option<Box<ChatResponse>>,
     pub first_token: Option<Duration>,
     pub took: Duration,
 }
@@ -44,6 +47,8 @@ pub(super) struct Attempt<'a> {
     pub step: &'a Step,
     pub request: &'a Arc<ChatRequest>,
     pub times: CallTimes,
+    /// How long the upstream may be silent at first by its own measure; less is our own hurry.
+    pub patience: Duration,
 }
 
 /// The limits of one call.
@@ -72,15 +77,16 @@ impl Attempt<'_> {
     /// format cannot express is not sent, and so is no attempt.
     pub async fn run(
         &self,
+        permit: &mut Permit,
         attempts: &mut Vec<chat::Attempt>,
         sink: &mut (impl FnMut(Event) -> bool + Send),
     ) -> Called {
         let streams = self.step.upstream.streams(&self.step.model);
-        let called = self.call(streams, attempts, sink).await;
+        let called = self.call(streams, permit, attempts, sink).await;
         match called.ended {
             Ended::Failed(error) if streams && says_it_cannot_stream(&error) => {
                 self.step.upstream.learn_whole_only(&self.step.model);
-                self.call(false, attempts, sink).await
+                self.call(false, permit, attempts, sink).await
             }
             ended => Called { ended, ..called },
         }
@@ -89,6 +95,7 @@ impl Attempt<'_> {
     async fn call(
         &self,
         streams: bool,
+        permit: &mut Permit,
         attempts: &mut Vec<chat::Attempt>,
         sink: &mut (impl FnMut(Event) -> bool + Send),
     ) -> Called {
@@ -98,14 +105,16 @@ impl Attempt<'_> {
             Ok(outgoing) => outgoing,
             Err(error) => {
                 let ended = Ended::Unsendable(error);
-                return Called { ended, first_token: None, took: Duration::ZERO };
+                return Called { ended, said: None, first_token: None, took: Duration::ZERO };
             }
         };
         let mut progress = Progress {
             attempt: self,
             began,
+            permit,
             sink,
             attempts,
+            last_heard: None,
             assembly: Assembly::default(),
             checked: 0,
             first_token: None,
@@ -114,6 +123,7 @@ impl Attempt<'_> {
         };
         let ended = progress.call(outgoing, streams).await;
         let first_token = progress.first_token;
+        let said = std::mem::take(&mut progress.assembly).into_answer().map(Box::new);
         let took = began.elapsed();
         let label = match &ended {
             Ended::Answered(answer) if is_refusal(answer) => ProviderErrorKind::Refusal.name(),
@@ -125,7 +135,7 @@ impl Attempt<'_> {
         let telemetry = &self.router.telemetry;
         telemetry.upstream_called(&upstream.name, self.step.model_label(), label, took.as_secs_f64());
         self.note(&ended, attempts);
-        Called { ended, first_token, took }
+        Called { ended, said, first_token, took }
     }
 
     /// Notes how a call ended; one that was opened stands there already, as a success.
@@ -171,8 +181,11 @@ fn says_it_cannot_stream(error: &ProviderError) -> bool {
 struct Progress<'a, S> {
     attempt: &'a Attempt<'a>,
     began: Instant,
+    permit: &'a mut Permit,
     sink: &'a mut S,
     attempts: &'a mut Vec<chat::Attempt>,
+    /// When the last piece of a stream came that says something.
+    last_heard: Option<Instant>,
     /// What has come of a stream so far.
     assembly: Assembly,
     /// Bytes of its text that were looked at for endless repetition.
@@ -199,17 +212,29 @@ impl<E: Into<ProviderError>> From<E> for Halt {
 
 impl<S: FnMut(Event) -> bool + Send> Progress<'_, S> {
     async fn call(&mut self, outgoing: Outgoing, streams: bool) -> Ended {
+        let own_time = if streams { self.attempt.patience } else { WHOLE_ANSWER };
         let result = if streams { self.stream(outgoing).await } else { self.whole(outgoing).await };
         let error = match result {
             Ok(answer) => return self.judge(answer),
             Err(Halt::Stopped) => return Ended::Stopped,
-            Err(Halt::Failed(error)) => error,
+            Err(Halt::Failed(error)) => self.hurried(error, own_time),
         };
         if self.take_back() {
             return Ended::Failed(error);
         }
         let said = std::mem::take(&mut self.assembly).into_answer().unwrap_or_default();
         Ended::Broken(error, Box::new(said))
+    }
+
+    /// Returns the failure as one that says nothing of the upstream, where the time that passed was not its own.
+    fn hurried(&self, error: ProviderError, own_time: Duration) -> ProviderError {
+        let idle = Duration::from_millis(self.attempt.step.upstream.timeouts.idle_ms);
+        let was_hurried = match self.last_heard {
+            None => self.began.elapsed() < own_time,
+            Some(last) => last.elapsed() < idle,
+        };
+        let is_ours = error.kind == ProviderErrorKind::Timeout && !error.is_of_connecting();
+        if is_ours && was_hurried { error.blameless() } else { error }
     }
 
     /// Holds back a whole answer that is none, if that can still be done.
@@ -250,7 +275,8 @@ impl<S: FnMut(Event) -> bool + Send> Progress<'_, S> {
             return Ok(response);
         }
         let Incoming { status, headers, body } = response;
-        Err(failed(status, &headers, &body.at_most(ERROR_BYTES_MAX, ERROR_TIME).await))
+        let time = ERROR_TIME.min(first_byte.saturating_duration_since(Instant::now()));
+        Err(failed(status, &headers, &body.at_most(ERROR_BYTES_MAX, time).await))
     }
 
     async fn whole(&mut self, outgoing: Outgoing) -> Result<ChatResponse, Halt> {
@@ -264,8 +290,7 @@ impl<S: FnMut(Event) -> bool + Send> Progress<'_, S> {
     }
 
     async fn read_whole(&mut self, body: Body) -> Result<ChatResponse, Halt> {
-        let read = timeout_at(self.whole_deadline(), body.whole());
-        let bytes = read.await.map_err(|_| ProviderError::timeout("answer"))??;
+        let bytes = self.read_body(body).await?;
         let mut answer = decode(self.attempt.step.upstream.provider.format(), bytes).await?;
         complete(&mut answer.id, &mut answer.created, &mut answer.model, &self.attempt.step.model);
         if quality::defect(self.attempt.request, &answer).is_some() {
@@ -277,6 +302,22 @@ impl<S: FnMut(Event) -> bool + Send> Progress<'_, S> {
             self.hand_on(delta, &answer.model)?;
         }
         Ok(answer)
+    }
+
+    /// Reads a body that must not fall silent once it has begun.
+    async fn read_body(&mut self, mut body: Body) -> Result<Bytes, ProviderError> {
+        let idle = Duration::from_millis(self.attempt.step.upstream.timeouts.idle_ms);
+        let mut read = BytesMut::new();
+        loop {
+            let patience = self.whole_deadline().min(Instant::now() + idle);
+            let chunk = timeout_at(patience, body.chunk()).await;
+            match chunk.map_err(|_| ProviderError::timeout("rest of the answer"))?? {
+                Some(chunk) if read.is_empty() => read = BytesMut::from(chunk),
+                Some(chunk) => read.extend_from_slice(&chunk),
+                None => return Ok(read.freeze()),
+            }
+            self.last_heard = Some(Instant::now());
+        }
     }
 
     async fn stream(&mut self, outgoing: Outgoing) -> Result<ChatResponse, Halt> {
@@ -297,6 +338,7 @@ impl<S: FnMut(Event) -> bool + Send> Progress<'_, S> {
         let mut deltas = Vec::new();
         loop {
             let more = incoming.next(&mut deltas, self.attempt).await;
+            self.last_heard = incoming.last_token;
             for mut delta in deltas.drain(..) {
                 if let Delta::Start { id, created, model: named, .. } = &mut delta {
                     complete(id, created, named, &step.model);
@@ -337,7 +379,9 @@ impl<S: FnMut(Event) -> bool + Send> Progress<'_, S> {
         }
         self.checked = text.len();
         if quality::is_endless(text) && self.take_back() {
-            return Err(ProviderError::malformed("the answer repeats itself without end").into());
+            // The prompt may have asked for just that.
+            let endless = ProviderError::malformed("the answer repeats itself without end");
+            return Err(endless.blameless().into());
         }
         Ok(())
     }
@@ -350,6 +394,7 @@ impl<S: FnMut(Event) -> bool + Send> Progress<'_, S> {
             let Attempt { router, step, .. } = self.attempt;
             let elapsed = self.began.elapsed();
             self.first_token = Some(elapsed);
+            router.opened(step, self.permit);
             router.telemetry.first_token(&step.upstream.name, step.model_label(), elapsed.as_secs_f64());
             self.attempts.push(chat::Attempt { upstream: step.name(), result: "200".to_owned() });
             is_wanted = (self.sink)(Event::Opened(Opened {

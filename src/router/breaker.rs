@@ -18,6 +18,8 @@ const PLAIN_OPENINGS: u32 = 3;
 const JITTER: f64 = 0.2;
 /// Slots that the window is counted in.
 const SLOTS: u32 = 12;
+/// How long after it may be asked again an open breaker means something, while nobody asks.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 /// Where nobody else can be asked, an open breaker lets one call through this often: it may be wrong, and a caller who
 /// would get an error loses nothing by it.
 const LAST_RESORT_EVERY: Duration = Duration::from_secs(1);
@@ -235,20 +237,21 @@ impl Breaker {
         self.streak.clear();
     }
 
-    /// Returns its state in the usual words.
+    /// Returns its state in the usual words. One that nobody asked for long is taken for closed.
     pub fn state(&self, now: Instant) -> BreakerState {
-        match self.state {
-            State::Closed => BreakerState::Closed,
-            State::Open { until, .. } if now < until => BreakerState::Open,
-            State::Open { .. } => BreakerState::HalfOpen,
+        match self.opened(now) {
+            None => BreakerState::Closed,
+            Some((until, _)) if now < until => BreakerState::Open,
+            Some(_) => BreakerState::HalfOpen,
         }
     }
 
-    /// Returns until when it is open and how often in a row it opened; `None` when it is closed.
-    pub fn opened(&self) -> Option<(Instant, u32)> {
+    /// Returns until when it is open and how often in a row it opened; `None` when it is closed, or nobody has asked for
+    /// long.
+    pub fn opened(&self, now: Instant) -> Option<(Instant, u32)> {
         match self.state {
-            State::Closed => None,
-            State::Open { until, .. } => Some((until, self.openings)),
+            State::Open { until, .. } if now < until + FORGOTTEN_AFTER => Some((until, self.openings)),
+            State::Closed | State::Open { .. } => None,
         }
     }
 }
@@ -338,7 +341,7 @@ mod tests {
         }
 
         fn open_for(&self, at: f64) -> f64 {
-            let (until, _) = self.breaker.opened().unwrap();
+            let (until, _) = self.breaker.opened(self.at(at)).unwrap();
             until.duration_since(self.at(at)).as_secs_f64()
         }
     }
@@ -420,11 +423,11 @@ mod tests {
         for at in 0..3 {
             bench.call(f64::from(at), FAILURE);
         }
-        let (until, _) = bench.breaker.opened().unwrap();
         let now = bench.at(5.0);
+        let (until, _) = bench.breaker.opened(now).unwrap();
         assert_eq!(bench.breaker.admit_as_last_resort(now), Admission::Probe);
         assert_eq!(bench.breaker.judge(true, FAILURE, now, &settings()), Change::None);
-        assert_eq!(bench.breaker.opened(), Some((until, 1)));
+        assert_eq!(bench.breaker.opened(now), Some((until, 1)));
         assert_eq!(bench.breaker.admit_as_last_resort(now), Admission::Refuse(bench.at(6.0)));
         let now = bench.at(6.0);
         assert_eq!(bench.breaker.admit_as_last_resort(now), Admission::Probe);
@@ -436,9 +439,10 @@ mod tests {
         let now = Instant::now();
         let settings = settings();
         let breaker = Breaker::restored(now + seconds(1e6), 7, now, &settings);
-        assert_eq!(breaker.opened(), Some((now + seconds(300.0), 7)));
+        assert_eq!(breaker.opened(now), Some((now + seconds(300.0), 7)));
         assert_eq!(breaker.state(now), BreakerState::Open);
         assert_eq!(breaker.state(now + seconds(300.0)), BreakerState::HalfOpen);
+        assert_eq!(breaker.state(now + seconds(900.0)), BreakerState::Closed, "nobody has asked for long");
     }
 
     /// One step of somebody who uses a breaker.
@@ -470,7 +474,7 @@ mod tests {
             for act in acts {
                 match act {
                     Act::Ask { is_last_resort } => {
-                        let was_closed = breaker.opened().is_none();
+                        let was_closed = matches!(breaker.state, State::Closed);
                         let admission = if is_last_resort {
                             breaker.admit_as_last_resort(now)
                         } else {
@@ -495,14 +499,14 @@ mod tests {
                             1 => Verdict::Neutral,
                             _ => Verdict::Failure { draw },
                         };
-                        let before = breaker.opened();
+                        let before = breaker.opened(now);
                         let change = breaker.judge(is_probe, verdict, now, &settings);
-                        if let (Some((until, _)), Change::Opened) = (breaker.opened(), change) {
+                        if let (Some((until, _)), Change::Opened) = (breaker.opened(now), change) {
                             prop_assert!(until >= now + settings.open.mul_f64(0.8));
                             prop_assert!(until <= now + settings.open_max);
                         }
                         if !is_probe && before.is_some() {
-                            prop_assert_eq!(breaker.opened(), before, "only a probe changes an open one");
+                            prop_assert_eq!(breaker.opened(now), before, "only a probe changes an open one");
                         }
                     }
                     Act::GiveUp { which } if !calls.is_empty() => {
@@ -514,7 +518,7 @@ mod tests {
                     Act::Wait(time) => now += seconds(time),
                 }
                 // A breaker that has closed meanwhile has no use for a probe's verdict, and lets everybody through.
-                if breaker.opened().is_some() {
+                if !matches!(breaker.state, State::Closed) {
                     prop_assert!(calls.iter().filter(|is_probe| **is_probe).count() <= 1);
                 }
             }

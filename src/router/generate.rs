@@ -12,8 +12,9 @@ use super::limits::{Full, Place};
 use super::retry::{Situation, wait_before_retry};
 use super::target::{Permit, Unavailable};
 use super::{Route, Router, Step};
-use crate::chat::{self, ChatRequest, ChatResponse, Delta};
+use crate::chat::{self, ChatRequest, ChatResponse, Delta, Usage};
 use crate::config::{Capability, Timeouts};
+use crate::providers::quota::Takes;
 use crate::providers::{ProviderError, ProviderErrorKind};
 
 /// What happens while an answer is generated. Whoever takes it says whether it wants more.
@@ -57,8 +58,8 @@ pub struct Generation {
 /// What of an answer is one upstream's whole answer.
 #[derive(Debug)]
 pub enum Whole {
-    /// It is.
-    Itself,
+    /// It is; this is what its call cost.
+    Itself(Option<f64>),
     /// It was finished by another upstream that said the same from the beginning: this is what that one said, and what its
     /// call cost.
     Other(Box<ChatResponse>, Option<f64>),
@@ -111,6 +112,8 @@ impl Router {
             blame: Blame::default(),
             too_small: TooSmall::default(),
             best: None,
+            first_choice: 0,
+            spoken: Vec::new(),
         };
         walk.run().await
     }
@@ -130,6 +133,10 @@ pub(super) struct Walk<'a, S> {
     pub too_small: TooSmall,
     /// An answer that is none, by the one at that place, in case nothing better comes.
     best: Option<(usize, Box<ChatResponse>)>,
+    /// Whom an answer is no fallback of.
+    first_choice: usize,
+    /// What came of calls that were not the answer, by whom: it was paid for.
+    pub spoken: Vec<(usize, Box<ChatResponse>)>,
 }
 
 /// Goes on with the next one, or ends the walk.
@@ -147,19 +154,29 @@ enum Leave {
 impl<S: FnMut(Event) -> bool + Send> Walk<'_, S> {
     async fn run(mut self) -> Result<Generation, Failure> {
         let order = self.route.order(Instant::now(), rand::random);
-        for (place, at) in order.iter().enumerate() {
-            if let ControlFlow::Break(end) = self.ask(*at, &order[place + 1..], Leave::Usual).await {
-                return end;
+        self.first_choice = self.route.first_choice().or(order.first().copied()).unwrap_or(0);
+        match (self.walk(&order).await, self.best.take()) {
+            (ControlFlow::Break(Ok(generation)), _) => Ok(generation),
+            // Whatever went wrong after it: there is something to say.
+            (_, Some((at, answer))) => Ok(self.make_do_with(at, *answer).await),
+            (ControlFlow::Break(Err(failure)), None) => {
+                self.settle_spoken().await;
+                Err(failure)
+            }
+            (ControlFlow::Continue(()), None) => {
+                self.settle_spoken().await;
+                Err(self.failure())
             }
         }
-        if let Some(at) = self.soonest(&order)
-            && let ControlFlow::Break(end) = self.ask(at, &[], Leave::LastResort).await
-        {
-            return end;
+    }
+
+    async fn walk(&mut self, order: &[usize]) -> Walked {
+        for (place, at) in order.iter().enumerate() {
+            self.ask(*at, &order[place + 1..], Leave::Usual).await?;
         }
-        match self.best.take() {
-            Some((at, answer)) => Ok(self.make_do_with(at, *answer).await),
-            None => Err(self.failure()),
+        match self.soonest(order) {
+            Some(at) => self.ask(at, &[], Leave::LastResort).await,
+            None => Walked::Continue(()),
         }
     }
 
@@ -196,19 +213,20 @@ impl<S: FnMut(Event) -> bool + Send> Walk<'_, S> {
         // Held until the call that it is for has ended.
         let mut retry = None;
         while self.calls < self.route.retry.attempts_per_request {
-            let Some((permit, place)) = self.leave_to_call(step, rest, leave).await else { break };
+            let Some((mut permit, place)) = self.leave_to_call(step, rest, leave).await else { break };
             if calls_here == 0 {
                 step.upstream.count_request(Instant::now());
             }
-            let has_next = self.has_next(rest);
             let attempt = Attempt {
                 router: self.router,
                 step,
                 request: self.request,
-                times: self.call_times(step, has_next),
+                times: self.call_times(step, &permit, rest),
+                patience: patience(step, self.request),
             };
-            let Called { ended, first_token, took } = attempt.run(&mut self.attempts, &mut self.sink).await;
-            drop(place);
+            let called = attempt.run(&mut permit, &mut self.attempts, &mut self.sink).await;
+            drop((place, retry.take()));
+            let Called { ended, said, first_token, took } = called;
             let error = match ended {
                 Ended::Answered(answer) => {
                     self.router.answered(step, permit, first_token.unwrap_or(took), took);
@@ -219,8 +237,12 @@ impl<S: FnMut(Event) -> bool + Send> Walk<'_, S> {
                     break;
                 }
                 Ended::Defective(answer, defect) => {
-                    self.best.get_or_insert((at, answer));
+                    match &self.best {
+                        None => self.best = Some((at, answer)),
+                        Some(_) => self.spoken.push((at, answer)),
+                    }
                     ProviderError::malformed(format_args!("the answer is none: {}", defect.name()))
+                        .blameless()
                 }
                 Ended::Broken(error, said) => {
                     self.router.failed(step, permit, &error);
@@ -228,21 +250,22 @@ impl<S: FnMut(Event) -> bool + Send> Walk<'_, S> {
                 }
                 // Only a rescue stops what it has asked for.
                 Ended::Stopped => break,
-                Ended::Failed(error) => error,
+                Ended::Failed(error) => {
+                    self.spoken.extend(said.map(|said| (at, said)));
+                    error
+                }
             };
             (self.calls, calls_here) = (self.calls + 1, calls_here + 1);
             self.router.failed(step, permit, &error);
             let wait = self.after_failure(step, error, calls_here, rest)?;
             let Some(wait) = wait.filter(|_| leave == Leave::Usual) else { break };
-            let budget_ratio = self.route.retry.budget_ratio;
-            retry = step.upstream.take_retry(Instant::now(), budget_ratio);
+            retry = step.upstream.take_retry(Instant::now(), self.route.retry.budget_ratio);
             if retry.is_none() {
                 break;
             }
             self.router.telemetry.retried(&step.upstream.name);
             sleep(wait).await;
         }
-        drop(retry);
         Walked::Continue(())
     }
 
@@ -261,11 +284,15 @@ impl<S: FnMut(Event) -> bool + Send> Walk<'_, S> {
         let situation = Situation {
             calls_here,
             calls: self.calls,
+            others: u32::try_from(self.fitting(rest).count()).unwrap_or(u32::MAX),
             time_left: self.times.wanted.max(now).duration_since(now),
             has_next: self.has_available_next(rest),
             draw: rand::random(),
         };
-        let retry = wait_before_retry(&error, &self.route.retry, situation);
+        // Who was just found unwell is not asked again.
+        let is_open =
+            matches!(step.unavailable(now), Some(Unavailable::Open { .. } | Unavailable::Parked { .. }));
+        let retry = wait_before_retry(&error, &self.route.retry, situation).filter(|_| !is_open);
         if is_over {
             self.blame.out_of_time();
         }
@@ -290,25 +317,48 @@ impl<S: FnMut(Event) -> bool + Send> Walk<'_, S> {
     /// Waits for leave to call and for a place to do it. `None` where there is none, or somebody else had better be asked.
     async fn leave_to_call(&mut self, step: &Step, rest: &[usize], leave: Leave) -> Option<(Permit, Place)> {
         let until = self.patience(rest);
-        let permit = loop {
+        loop {
             let now = Instant::now();
-            let (upstream, model) = (&step.upstream, &step.model);
-            let asked = match leave {
-                Leave::Usual => upstream.admit(model, now),
-                Leave::LastResort => upstream.admit_as_last_resort(model, now),
+            // A place that is not needed is not waited for, and leave that waits in a line is none.
+            let unavailable = step.unavailable(now).filter(|_| leave == Leave::Usual);
+            let why = match unavailable {
+                Some(why) => why,
+                None => {
+                    let place = self.place(step, rest).await?;
+                    let (upstream, model, now) = (&step.upstream, &step.model, Instant::now());
+                    let asked = match leave {
+                        Leave::Usual => upstream.admit(model, now),
+                        Leave::LastResort => upstream.admit_as_last_resort(model, now),
+                    };
+                    match asked {
+                        Ok(permit) => return Some((permit, place)),
+                        Err(why) => why,
+                    }
+                }
             };
-            match asked {
-                Ok(permit) => break permit,
-                Err(Unavailable::Cooling { until: free, .. }) if free <= until => sleep_until(free).await,
-                Err(why) => {
+            match why {
+                Unavailable::Cooling { until: free, .. } if free <= until && leave == Leave::Usual => {
+                    // Others wait for the same moment.
+                    let spread = free.saturating_duration_since(now).mul_f64(0.1 * rand::random::<f64>());
+                    sleep_until(free + spread).await;
+                }
+                why => {
                     self.blame.unavailable(why, now);
                     return None;
                 }
             }
-        };
-        let place_until = if self.has_available_next(rest) { until } else { self.times.wanted };
-        match step.upstream.limits.enter(tokens_of(self.request), place_until).await {
-            Ok(place) => Some((permit, place)),
+        }
+    }
+
+    /// Waits for a place among the calls of an upstream: a moment where somebody else can be asked, else for as long as
+    /// there is time to use it.
+    async fn place(&mut self, step: &Step, rest: &[usize]) -> Option<Place> {
+        let now = Instant::now();
+        let moment = now + Duration::from_millis(self.route.retry.max_wait_ms);
+        let share = now + self.times.wanted.saturating_duration_since(now).mul_f64(SHARE);
+        let until = if self.has_available_next(rest) { moment.min(share) } else { share };
+        match step.upstream.limits.enter(tokens_of(self.request), until).await {
+            Ok(place) => Some(place),
             Err(full) => {
                 self.blame.limited(match full {
                     Full::Line => LINE_WAIT,
@@ -328,15 +378,13 @@ impl<S: FnMut(Event) -> bool + Send> Walk<'_, S> {
         (now + Duration::from_millis(self.route.retry.max_wait_ms)).min(self.times.wanted)
     }
 
-    /// Returns whether one of the rest may still be asked, sooner or later.
-    fn has_next(&self, rest: &[usize]) -> bool {
+    /// Returns whether something better than more of this upstream's silence is left: somebody who can be asked by the time
+    /// that its own patience ends, or an answer that will have to do.
+    fn has_next(&self, step: &Step, rest: &[usize]) -> bool {
         let now = Instant::now();
-        let soon = now + Duration::from_millis(self.route.retry.max_wait_ms);
-        self.fitting(rest).any(|step| match step.unavailable(now) {
-            None | Some(Unavailable::Open { .. } | Unavailable::Cooling { is_hinted: false, .. }) => true,
-            Some(Unavailable::Cooling { until, .. }) => until <= soon,
-            Some(Unavailable::Parked { .. }) => false,
-        })
+        let soon = now + patience(step, self.request);
+        let is_near = |other: &Step| other.unavailable(now).is_none_or(|why| why.until() <= soon);
+        self.best.is_some() || self.fitting(rest).any(is_near)
     }
 
     /// Returns whether one of the rest can be asked now.
@@ -351,19 +399,20 @@ impl<S: FnMut(Event) -> bool + Send> Walk<'_, S> {
     }
 
     /// Returns the limits of one call: while somebody else is left, an upstream has only its own first-token time, and
-    /// never all of what is left.
-    pub fn call_times(&self, step: &Step, has_next: bool) -> CallTimes {
+    /// never all of what is left. One that is to find out whether it is well again has no more than its own time either.
+    fn call_times(&self, step: &Step, permit: &Permit, rest: &[usize]) -> CallTimes {
         let Times { first_token, whole, wanted, is_whole_wanted } = self.times;
-        if !has_next {
+        let now = Instant::now();
+        let own = now + patience(step, self.request);
+        if !self.has_next(step, rest) {
+            let first_token = if permit.is_probe() { first_token.min(own) } else { first_token };
             return CallTimes { first_token, whole };
         }
-        let now = Instant::now();
         let share = match wanted.checked_duration_since(now) {
             Some(left) => now + left.mul_f64(SHARE),
             // Nobody waits any more, and the answer is made for later.
             None => first_token,
         };
-        let own = now + patience(step, self.request);
         let is_whole = is_whole_wanted || !step.upstream.streams(&step.model);
         CallTimes {
             first_token: first_token.min(own).min(share),
@@ -371,14 +420,41 @@ impl<S: FnMut(Event) -> bool + Send> Walk<'_, S> {
         }
     }
 
+    /// Settles what came of calls that were not the answer, and returns what they cost: `None` where that is not known.
+    pub async fn settle_spoken(&mut self) -> Option<f64> {
+        self.settle_all_spoken(Some(&Usage::default()), Some(0.0)).await.1
+    }
+
+    /// Settles what came of calls that were not the answer, and returns the tokens and the cost of all calls, `usage` and
+    /// `cost_usd` being those of the answer. What is not known of one call is not known of all.
+    pub async fn settle_all_spoken(
+        &mut self,
+        usage: Option<&Usage>,
+        cost_usd: Option<f64>,
+    ) -> (Option<Usage>, Option<f64>) {
+        let (mut tokens, mut sum) = (usage.cloned(), cost_usd);
+        for (at, mut said) in std::mem::take(&mut self.spoken) {
+            // What a vendor counts at the beginning of a stream is not what it had said by the time it broke.
+            if said.choices.iter().any(|choice| choice.finish.is_none()) {
+                said.usage = None;
+            }
+            let step = &self.route.chain[at];
+            let cost_usd = self.router.settle(step, self.request, &mut said, &mut |_| true).await;
+            tokens = tokens.zip(said.usage).map(|(tokens, more)| tokens.plus(&more));
+            sum = sum.zip(cost_usd).map(|(sum, cost_usd)| sum + cost_usd);
+        }
+        (tokens, sum)
+    }
+
     /// Settles the account of an answer.
     async fn conclude(&mut self, at: usize, mut answer: ChatResponse) -> Generation {
         let step = &self.route.chain[at];
-        let cost_usd = self.router.settle(step, self.request, &mut answer, &mut self.sink).await;
+        let own_cost_usd = self.router.settle(step, self.request, &mut answer, &mut self.sink).await;
         self.note_fallback(at);
+        let cost_usd = own_cost_usd.zip(self.settle_spoken().await).map(|(own, others)| own + others);
         Generation {
             answer,
-            whole: Whole::Itself,
+            whole: Whole::Itself(own_cost_usd),
             provider: step.upstream.name.to_string(),
             model: step.model.clone(),
             attempts: std::mem::take(&mut self.attempts),
@@ -400,33 +476,38 @@ impl<S: FnMut(Event) -> bool + Send> Walk<'_, S> {
         self.conclude(at, answer).await
     }
 
-    /// Counts an answer of another one than the chain's first.
+    /// Counts an answer of another one than the first choice.
     pub fn note_fallback(&self, at: usize) {
-        if at == 0 {
+        if at == self.first_choice {
             return;
         }
-        let (first, step) = (&self.route.chain[0], &self.route.chain[at]);
+        let (first, step) = (&self.route.chain[self.first_choice], &self.route.chain[at]);
         let reason = self.blame.first_kind().map_or("unavailable", ProviderErrorKind::name);
         self.router.telemetry.fell_back(&first.name(), &step.name(), reason);
     }
 }
 
 /// Returns how long an upstream may be silent at first, while somebody else is left to ask.
-fn patience(step: &Step, request: &ChatRequest) -> Duration {
+pub(super) fn patience(step: &Step, request: &ChatRequest) -> Duration {
     let Timeouts { first_token_ms, .. } = step.upstream.timeouts;
     let configured = Duration::from_millis(first_token_ms);
     let thinks = request.asks_for_reasoning() || step.declares(Capability::Reasoning);
     if thinks { configured.max(THINKING) } else { configured }
 }
 
-/// Returns about how many tokens a call takes of a limit, which vendors reckon by prompt and output limit. A count would
-/// cost more than a wrong guess does.
-pub(super) fn tokens_of(request: &ChatRequest) -> u64 {
+/// Returns about how many tokens a call takes of a limit. A count would cost more than a wrong guess does.
+pub(super) fn takes(request: &ChatRequest) -> Takes {
     const BYTES_PER_TOKEN: u64 = 4;
     let parts = request.messages.iter().flat_map(|message| &message.content);
     let bytes: usize = parts.filter_map(chat::Part::text).map(str::len).sum();
-    let limit = request.limit.map_or(0, |limit| u64::from(limit.tokens));
-    bytes as u64 / BYTES_PER_TOKEN + limit
+    let output = request.limit.map_or(0, |limit| u64::from(limit.tokens));
+    Takes { input: bytes as u64 / BYTES_PER_TOKEN, output }
+}
+
+/// Returns how many of a limit of tokens a call takes, which vendors reckon by prompt and output limit.
+pub(super) fn tokens_of(request: &ChatRequest) -> u64 {
+    let Takes { input, output } = takes(request);
+    input.saturating_add(output)
 }
 
 #[cfg(test)]

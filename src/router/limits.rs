@@ -4,8 +4,8 @@
 //! wait is bounded: by the length of the line, and by a moment after which somebody else is asked.
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
@@ -24,6 +24,9 @@ pub struct Limits {
     requests: Option<DefaultDirectRateLimiter>,
     tokens: Option<(DefaultDirectRateLimiter, NonZeroU32)>,
     clock: DefaultClock,
+    /// Until when the pace of requests or tokens lets nobody through: whoever comes before that takes nothing of either,
+    /// and does not overtake who waits.
+    paced_until: Mutex<Instant>,
 }
 
 /// A place among the calls of an upstream, until it is dropped.
@@ -52,6 +55,7 @@ impl Limits {
             requests: config.requests_per_minute.map(per_minute),
             tokens: config.tokens_per_minute.map(|count| (per_minute(count), count)),
             clock: DefaultClock::default(),
+            paced_until: Mutex::new(Instant::now()),
         }
     }
 
@@ -63,6 +67,7 @@ impl Limits {
     /// [`Full`], at once where waiting is of no use.
     pub async fn enter(&self, tokens: u64, until: Instant) -> Result<Place, Full> {
         let place = self.take_place(until).await?;
+        self.wait_behind_others(until).await?;
         if let Some(limiter) = &self.requests {
             self.pace(limiter, NonZeroU32::MIN, until).await?;
         }
@@ -87,6 +92,18 @@ impl Limits {
         }
     }
 
+    async fn wait_behind_others(&self, until: Instant) -> Result<(), Full> {
+        let moment = *self.paced_until.lock().unwrap_or_else(PoisonError::into_inner);
+        let wait = moment.saturating_duration_since(Instant::now());
+        if moment > until {
+            return Err(Full::Pace(wait));
+        }
+        if !wait.is_zero() {
+            sleep_until(moment).await;
+        }
+        Ok(())
+    }
+
     async fn pace(
         &self,
         limiter: &DefaultDirectRateLimiter,
@@ -101,6 +118,10 @@ impl Limits {
                 Err(_) => return Ok(()),
             };
             let moment = Instant::now() + wait;
+            {
+                let mut paced_until = self.paced_until.lock().unwrap_or_else(PoisonError::into_inner);
+                *paced_until = moment.max(*paced_until);
+            }
             if moment > until {
                 return Err(Full::Pace(wait));
             }

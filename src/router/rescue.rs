@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::attempt::{Attempt, Called, Ended};
+use super::attempt::{Attempt, CallTimes, Called, Ended};
 use super::failure::Failure;
-use super::generate::{Event, Generation, Walk, Whole, tokens_of};
-use super::splice::{Splice, Way};
+use super::generate::{Event, Generation, Walk, Whole, patience, tokens_of};
+use super::splice::{OVERLAP_MIN, Splice, Way};
 use super::{Route, Step};
-use crate::chat::{Assembly, ChatRequest, ChatResponse, Delta, Message, Part, Role, Usage};
+use crate::chat::{Assembly, ChatRequest, ChatResponse, Delta, Message, Part, Role};
 use crate::config::Capability;
 use crate::providers::ProviderError;
 
@@ -23,15 +23,21 @@ use crate::providers::ProviderError;
 const GO_ON: &str = "Your last message was cut off. Continue it exactly where it stops. Do not repeat any of it, do not \
                      comment on it, begin with the very next characters.";
 
-/// What went out of an answer so far, and what it took.
+/// What went out of an answer so far.
 struct Rescue {
-    /// All that went out.
+    /// All of it.
     assembly: Assembly,
     /// Its text.
     text: String,
-    /// Tokens of all calls for it.
-    usage: Option<Usage>,
-    cost_usd: Option<f64>,
+}
+
+/// How one try to finish an answer ended.
+enum Tried {
+    Finished(Box<Generation>),
+    /// This one is well and does not go on like that; another way may do.
+    Otherwise,
+    /// This one is not to be asked again.
+    Lost,
 }
 
 impl<S: FnMut(Event) -> bool + Send> Walk<'_, S> {
@@ -41,32 +47,37 @@ impl<S: FnMut(Event) -> bool + Send> Walk<'_, S> {
         at: usize,
         rest: &[usize],
         error: ProviderError,
-        mut said: ChatResponse,
+        said: ChatResponse,
     ) -> Result<Generation, Failure> {
-        let route = self.route;
-        let first = &route.chain[at];
         self.calls += 1;
-        let text = plain_text(&said, self.request);
-        // What a vendor counts at the beginning of a stream is not what it had said by the end of it.
-        said.usage = None;
-        let cost_usd = self.router.settle(first, self.request, &mut said, &mut |_| true).await;
+        // Neither what the caller has done wrong nor what a filter has stopped is carried to others.
+        let text = plain_text(&said, self.request).filter(|_| error.may_fail_over());
+        self.spoken.push((at, Box::new(said.clone())));
         if let Some(text) = text {
-            let usage = said.usage.clone();
-            let mut rescue = Rescue { assembly: Assembly::of(said), text, usage, cost_usd };
+            let mut rescue = Rescue { assembly: Assembly::of(said), text };
             for next in rest {
-                let ways = ways(route, &route.chain[*next], &rescue.text);
-                for way in ways {
-                    if let Some(generation) = self.finish_by(*next, way, &mut rescue).await {
-                        return Ok(generation);
-                    }
+                if let Some(generation) = self.finish_by(*next, &mut rescue).await {
+                    return Ok(generation);
                 }
             }
         }
-        Err(Failure::Upstream(self.broken(error, first)))
+        self.settle_spoken().await;
+        Err(Failure::Upstream(self.broken(error, &self.route.chain[at])))
     }
 
-    /// Has one upstream finish the answer in one way; `None` where it does not.
-    async fn finish_by(&mut self, at: usize, way: Way, rescue: &mut Rescue) -> Option<Generation> {
+    /// Has one upstream finish the answer in whichever way it can.
+    async fn finish_by(&mut self, at: usize, rescue: &mut Rescue) -> Option<Generation> {
+        for way in ways(self.route, &self.route.chain[at], &rescue.text) {
+            match self.try_way(at, way, rescue).await {
+                Tried::Finished(generation) => return Some(*generation),
+                Tried::Otherwise => {}
+                Tried::Lost => return None,
+            }
+        }
+        None
+    }
+
+    async fn try_way(&mut self, at: usize, way: Way, rescue: &mut Rescue) -> Tried {
         let step = &self.route.chain[at];
         let request = match way {
             Way::Afresh => Arc::clone(self.request),
@@ -76,56 +87,77 @@ impl<S: FnMut(Event) -> bool + Send> Walk<'_, S> {
             || self.too_small.has(step)
             || step.objection(&request).is_some()
         {
-            return None;
+            return Tried::Lost;
         }
+        let until = Instant::now() + Duration::from_millis(self.route.retry.max_wait_ms);
+        let Ok(place) = step.upstream.limits.enter(tokens_of(&request), until).await else {
+            return Tried::Lost;
+        };
         let now = Instant::now();
-        let permit = step.upstream.admit(&step.model, now).ok()?;
-        let until = now + Duration::from_millis(self.route.retry.max_wait_ms);
-        let place = step.upstream.limits.enter(tokens_of(&request), until).await.ok()?;
+        let Ok(mut permit) = step.upstream.admit(&step.model, now) else { return Tried::Lost };
         self.calls += 1;
         step.upstream.count_request(now);
-        let attempt =
-            Attempt { router: self.router, step, request: &request, times: self.call_times(step, true) };
+        let patience = patience(step, &request);
+        let whole = self.times.whole;
+        // The first byte is long out: what counts now is that somebody goes on.
+        let times = CallTimes { first_token: whole.min(now + patience), whole };
+        let attempt = Attempt { router: self.router, step, request: &request, times, patience };
         let mut seam = Seam { splice: Splice::new(way, &rescue.text), rescue, out: &mut self.sink };
-        let Called { ended, first_token, took } =
-            attempt.run(&mut self.attempts, &mut |event| seam.take(event)).await;
+        let called = attempt.run(&mut permit, &mut self.attempts, &mut |event| seam.take(event)).await;
         drop(place);
+        let Called { ended, said, first_token, took } = called;
         match ended {
-            Ended::Answered(mut answer) => {
+            Ended::Answered(answer) => {
                 let is_finished = seam.finish(&answer);
                 self.router.answered(step, permit, first_token.unwrap_or(took), took);
-                let cost_usd = self.router.settle(step, &request, &mut answer, &mut |_| true).await;
-                rescue.add(answer.usage.as_ref(), cost_usd);
-                is_finished.then(|| self.spliced(at, way, *answer, cost_usd, rescue))
+                if is_finished {
+                    return Tried::Finished(Box::new(self.spliced(at, way, &request, *answer, rescue).await));
+                }
+                self.spoken.push((at, answer));
+                Tried::Otherwise
             }
             // It is well, and says something else.
             Ended::Stopped => {
                 self.router.answered(step, permit, first_token.unwrap_or(took), took);
-                None
+                self.spoken.extend(said.map(|said| (at, said)));
+                Tried::Otherwise
             }
-            Ended::Failed(error) | Ended::Broken(error, _) => {
+            Ended::Failed(error) => {
                 self.router.failed(step, permit, &error);
-                None
+                self.spoken.extend(said.map(|said| (at, said)));
+                // A model that does not take a prefill says so.
+                if error.kind.is_callers_fault() { Tried::Otherwise } else { Tried::Lost }
             }
-            Ended::Defective(..) | Ended::Unsendable(_) => None,
+            Ended::Broken(error, said) => {
+                self.router.failed(step, permit, &error);
+                self.spoken.push((at, said));
+                Tried::Lost
+            }
+            Ended::Defective(answer, _) => {
+                self.spoken.push((at, answer));
+                Tried::Otherwise
+            }
+            Ended::Unsendable(_) => Tried::Otherwise,
         }
     }
 
     /// Tells what all calls took, and returns the answer as the caller got it.
-    fn spliced(
+    async fn spliced(
         &mut self,
         at: usize,
         way: Way,
-        own: ChatResponse,
-        own_cost_usd: Option<f64>,
+        request: &Arc<ChatRequest>,
+        mut own: ChatResponse,
         rescue: &mut Rescue,
     ) -> Generation {
         let step = &self.route.chain[at];
-        if let Some(usage) = &rescue.usage {
+        let own_cost_usd = self.router.settle(step, request, &mut own, &mut |_| true).await;
+        let (usage, cost_usd) = self.settle_all_spoken(own.usage.as_ref(), own_cost_usd).await;
+        if let Some(usage) = &usage {
             (self.sink)(Event::Delta(Delta::Usage(usage.clone())));
         }
         let mut answer = std::mem::take(&mut rescue.assembly).into_answer().unwrap_or_default();
-        answer.usage.clone_from(&rescue.usage);
+        answer.usage = usage;
         self.note_fallback(at);
         tracing::info!(upstream = step.name(), way = way.name(), "an answer that broke off was finished");
         Generation {
@@ -137,16 +169,8 @@ impl<S: FnMut(Event) -> bool + Send> Walk<'_, S> {
             provider: step.upstream.name.to_string(),
             model: step.model.clone(),
             attempts: std::mem::take(&mut self.attempts),
-            cost_usd: rescue.cost_usd,
+            cost_usd,
         }
-    }
-}
-
-impl Rescue {
-    /// Adds what another call took. What is not known of one call is not known of all.
-    fn add(&mut self, usage: Option<&Usage>, cost_usd: Option<f64>) {
-        self.usage = self.usage.as_ref().zip(usage).map(|(so_far, more)| so_far.plus(more));
-        self.cost_usd = self.cost_usd.zip(cost_usd).map(|(so_far, more)| so_far + more);
     }
 }
 
@@ -184,13 +208,13 @@ impl<S: FnMut(Event) -> bool> Seam<'_, S> {
             | Delta::Usage(_)
             | Delta::Reasoning { .. }
             | Delta::Logprobs { .. }
-            | Delta::Unknown { .. }
             | Delta::Finish { .. } => true,
             Delta::Text { .. }
             | Delta::Citation { .. }
             | Delta::Refusal { .. }
             | Delta::ToolCall { .. }
-            | Delta::Part { .. } => {
+            | Delta::Part { .. }
+            | Delta::Unknown { .. } => {
                 let fits = self.splice.is_flowing();
                 if fits {
                     self.hand_on(delta);
@@ -230,13 +254,17 @@ fn plain_text(said: &ChatResponse, request: &ChatRequest) -> Option<String> {
     let [choice] = said.choices.as_slice() else { return said.choices.is_empty().then(String::new) };
     let is_plain = |part: &Part| matches!(part, Part::Text(_) | Part::Reasoning(_));
     let texts = choice.content.iter().filter(|part| part.text().is_some()).count();
-    let is_comparable = choice.content.iter().all(is_plain) && texts <= 1 && choice.finish.is_none();
+    let is_comparable = choice.content.iter().all(is_plain)
+        && texts <= 1
+        && choice.finish.is_none()
+        && choice.unknown.is_empty();
     (request.choices() == 1 && is_comparable).then(|| choice.text().unwrap_or_default().into_owned())
 }
 
 /// Returns the ways in which an upstream may finish an answer, the best first.
 fn ways(route: &Route, step: &Step, text: &str) -> impl Iterator<Item = Way> + use<> {
-    let has_text = !text.trim().is_empty();
+    // Too little to tell a repetition from what only begins like it.
+    let has_text = text.chars().filter(|character| !character.is_whitespace()).count() >= OVERLAP_MIN;
     let prefill = (has_text && step.declares(Capability::Prefill)).then_some(Way::Prefill);
     let turn = (has_text && route.rescue_by_turn).then_some(Way::Turn);
     prefill.into_iter().chain([Way::Afresh]).chain(turn)

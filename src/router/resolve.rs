@@ -31,6 +31,11 @@ pub struct Route {
 }
 
 impl Route {
+    /// Returns the place of the first choice; `None` where the strategy finds one each time.
+    pub fn first_choice(&self) -> Option<usize> {
+        (self.strategy == Strategy::Ordered && !self.chain.is_empty()).then_some(0)
+    }
+
     /// Returns whether an answer of this model is that of a fallback: the route has a first choice, and this is another
     /// model.
     pub fn is_fallback(&self, model: &str) -> bool {

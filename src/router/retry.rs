@@ -14,6 +14,8 @@ pub struct Situation {
     pub calls_here: u32,
     /// Calls that all upstreams had for it.
     pub calls: u32,
+    /// Upstreams that were not asked yet and should not go without a call.
+    pub others: u32,
     /// Time until the caller's deadline.
     pub time_left: Duration,
     /// Whether somebody else can be asked.
@@ -31,10 +33,10 @@ const ALL_OVERLOADED: u16 = 529;
 /// asked. Without such a word the wait is drawn between nothing and a bound that doubles ("full jitter", AWS Architecture
 /// Blog, "Exponential Backoff And Jitter"). A limit without a hint passes to the next upstream, if there is one.
 pub fn wait_before_retry(error: &ProviderError, config: &RetryConfig, at: Situation) -> Option<Duration> {
-    let Situation { calls_here, calls, time_left, has_next, draw } = at;
+    let Situation { calls_here, calls, others, time_left, has_next, draw } = at;
     let is_allowed = error.is_retryable()
         && calls_here < config.attempts_per_upstream
-        && calls < config.attempts_per_request;
+        && calls.saturating_add(others) < config.attempts_per_request;
     if !is_allowed {
         return None;
     }
@@ -68,8 +70,14 @@ mod tests {
     use super::*;
     use crate::providers::TransportFault;
 
-    const FIRST: Situation =
-        Situation { calls_here: 1, calls: 1, time_left: Duration::from_secs(60), has_next: true, draw: 0.5 };
+    const FIRST: Situation = Situation {
+        calls_here: 1,
+        calls: 1,
+        others: 1,
+        time_left: Duration::from_secs(60),
+        has_next: true,
+        draw: 0.5,
+    };
 
     fn failed(kind: ProviderErrorKind, hint_ms: Option<u64>) -> ProviderError {
         ProviderError { retry_after: hint_ms.map(Duration::from_millis), ..ProviderError::new(kind, "") }
@@ -94,6 +102,14 @@ mod tests {
         assert_eq!(wait(ProviderErrorKind::RateLimited, None, alone), Some(Duration::from_millis(125)));
         let all = ProviderError { status: Some(529), ..failed(ProviderErrorKind::Overloaded, None) };
         assert_eq!(wait_before_retry(&all, &RetryConfig::default(), FIRST), None);
+    }
+
+    #[test]
+    fn nobody_goes_without_a_call_because_of_anothers_retry() {
+        let error = ProviderErrorKind::ServerError;
+        assert!(wait(error, None, Situation { calls: 3, others: 2, ..FIRST }).is_some());
+        assert_eq!(wait(error, None, Situation { calls: 3, others: 3, ..FIRST }), None);
+        assert_eq!(wait(ProviderErrorKind::RateLimited, Some(0), FIRST), None, "a zero is no hint");
     }
 
     #[test]
@@ -129,7 +145,7 @@ mod tests {
         ) {
             let config = RetryConfig::default();
             let time_left = Duration::from_millis(left_ms);
-            let at = Situation { calls_here, calls: calls_here + others, time_left, has_next, draw };
+            let at = Situation { calls_here, calls: calls_here + others, others: 0, time_left, has_next, draw };
             for kind in [
                 ProviderErrorKind::RateLimited,
                 ProviderErrorKind::Overloaded,

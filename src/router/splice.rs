@@ -54,7 +54,7 @@ enum State {
 /// Characters, white space apart, that repeated last words are looked for in.
 const OVERLAP_MAX: usize = 200;
 /// Fewer than that are no repetition but chance.
-const OVERLAP_MIN: usize = 4;
+pub const OVERLAP_MIN: usize = 4;
 
 impl Splice {
     /// Begins with what went out.

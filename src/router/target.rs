@@ -4,7 +4,7 @@
 //! cooldown. What befalls the account, a key or a quota, is the upstream's ([`super::account_state`]).
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ const SOFT_COOLDOWN: Duration = Duration::from_secs(1);
 const SOFT_COOLDOWN_MAX: Duration = Duration::from_secs(60);
 /// The most by which chance shortens it.
 const JITTER: f64 = 0.2;
+/// How often one call passes although it should cool by our own guess, where nobody else is left.
+const LAST_RESORT_EVERY: Duration = Duration::from_secs(1);
 /// How long a model that is not there is left alone.
 const MISSING: Duration = Duration::from_secs(300);
 /// Calls that percentiles are taken over, and how old they may be.
@@ -35,6 +37,7 @@ pub struct Target {
     pub model: Arc<str>,
     vitals: Mutex<Vitals>,
     in_flight: AtomicUsize,
+    was_asked: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -43,6 +46,8 @@ struct Vitals {
     cooling: Option<Cooling>,
     /// Limits without a hint, in a row.
     unhinted: u32,
+    /// When one last passed although it should cool, since nobody else was left.
+    last_resort: Option<Instant>,
     missing_until: Option<Instant>,
     consecutive_failures: u32,
     last_success: Option<(Instant, UnixMillis)>,
@@ -85,7 +90,7 @@ impl Unavailable {
 
 /// What there is to say when a call has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ended {
+pub struct Judged {
     pub change: Change,
     /// Whether the model turned out not to be there, for the first time in a while.
     pub is_missing: bool,
@@ -94,7 +99,12 @@ pub struct Ended {
 impl Target {
     /// Returns a target of which nothing is known yet.
     pub fn new(model: &str) -> Self {
-        Self { model: Arc::from(model), vitals: Mutex::default(), in_flight: AtomicUsize::new(0) }
+        Self {
+            model: Arc::from(model),
+            vitals: Mutex::default(),
+            in_flight: AtomicUsize::new(0),
+            was_asked: AtomicBool::new(false),
+        }
     }
 
     /// Asks for leave to make a call.
@@ -112,19 +122,27 @@ impl Target {
     /// at a time and not too often.
     pub fn admit_as_last_resort(self: &Arc<Self>, now: Instant) -> Result<Permit, Unavailable> {
         let mut vitals = self.vitals();
-        match vitals.unavailable_but_for_breaker(now) {
-            Ok(()) | Err(Unavailable::Cooling { is_hinted: false, .. }) => {}
+        let is_cooling = match vitals.unavailable_but_for_breaker(now) {
+            Ok(()) => false,
+            Err(Unavailable::Cooling { is_hinted: false, .. }) => true,
             Err(unavailable) => return Err(unavailable),
+        };
+        let next = vitals.last_resort.map(|last| last + LAST_RESORT_EVERY).filter(|next| now < *next);
+        if let (true, Some(until)) = (is_cooling, next) {
+            return Err(Unavailable::Cooling { until, is_hinted: false });
         }
-        match vitals.breaker.admit_as_last_resort(now) {
-            Admission::Pass => Ok(self.permit(false)),
-            Admission::Probe => Ok(self.permit(true)),
-            Admission::Refuse(until) => Err(Unavailable::Open { until }),
-        }
+        let is_probe = match vitals.breaker.admit_as_last_resort(now) {
+            Admission::Pass => false,
+            Admission::Probe => true,
+            Admission::Refuse(until) => return Err(Unavailable::Open { until }),
+        };
+        vitals.last_resort = Some(now);
+        Ok(self.permit(is_probe))
     }
 
     fn permit(self: &Arc<Self>, is_probe: bool) -> Permit {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.was_asked.store(true, Ordering::Relaxed);
         Permit { target: Arc::clone(self), is_probe, is_judged: false }
     }
 
@@ -134,8 +152,13 @@ impl Target {
         if let Err(unavailable) = vitals.unavailable_but_for_breaker(now) {
             return Some(unavailable);
         }
-        let (until, _) = vitals.breaker.opened().filter(|_| !vitals.breaker.would_admit(now))?;
+        let (until, _) = vitals.breaker.opened(now).filter(|_| !vitals.breaker.would_admit(now))?;
         Some(Unavailable::Open { until })
+    }
+
+    /// Returns whether anybody ever asked it.
+    pub fn was_asked(&self) -> bool {
+        self.was_asked.load(Ordering::Relaxed)
     }
 
     /// Returns when it last answered.
@@ -150,19 +173,24 @@ impl Target {
         percentile(&times, 0.5)
     }
 
-    /// Leaves it alone for as long as its own headers say that it has nothing left.
+    /// Leaves it alone for as long as it takes to have room again, by what its own headers say.
     pub fn cool(&self, wait: Duration, now: Instant) {
-        self.vitals().cool(now + wait, true);
+        self.vitals().cool(now + wait, false);
+    }
+
+    /// Returns whether it can be asked and nothing speaks against it.
+    pub fn is_well(&self, now: Instant) -> bool {
+        self.unavailable(now).is_none() && self.vitals().breaker.state(now) == BreakerState::Closed
     }
 
     /// Returns how it is.
     pub fn condition(&self, now: Instant) -> Condition {
-        let unavailable = self.unavailable(now);
+        let is_well = self.is_well(now);
         let vitals = self.vitals();
         let cooling = vitals.cooling.filter(|cooling| now < cooling.until);
-        let open_until = vitals.breaker.opened().map(|(until, _)| until).filter(|until| now < *until);
+        let open_until = vitals.breaker.opened(now).map(|(until, _)| until).filter(|until| now < *until);
         Condition {
-            is_healthy: unavailable.is_none() && vitals.breaker.state(now) == BreakerState::Closed,
+            is_healthy: is_well,
             breaker: vitals.breaker.state(now),
             open_until: open_until.map(|until| wall(until, now)),
             rate_limited_until: cooling.map(|cooling| wall(cooling.until, now)),
@@ -177,7 +205,7 @@ impl Target {
     /// Returns what of it should outlive the process; `None` where all is well.
     pub fn to_store(&self, upstream: &str, now: Instant) -> Option<StoredBreaker> {
         let vitals = self.vitals();
-        let opened = vitals.breaker.opened();
+        let opened = vitals.breaker.opened(now);
         let cooling = vitals.cooling.filter(|cooling| now < cooling.until && cooling.is_hinted);
         if opened.is_none() && cooling.is_none() {
             return None;
@@ -198,6 +226,7 @@ impl Target {
             // More than a day is no wait that anybody asked for.
             now + Duration::from_millis(left.min(86_400_000))
         };
+        self.was_asked.store(true, Ordering::Relaxed);
         let mut vitals = self.vitals();
         if let Some(until) = stored.open_until {
             vitals.breaker = Breaker::restored(moment(until), stored.openings, now, settings);
@@ -250,6 +279,19 @@ pub struct Permit {
 }
 
 impl Permit {
+    /// Returns whether the call finds out whether the upstream is well again.
+    pub const fn is_probe(&self) -> bool {
+        self.is_probe
+    }
+
+    /// Says that the call has begun to bring an answer. A probe has found out then: nobody else need wait for its end.
+    pub fn opened(&mut self, now: Instant, settings: &Settings) -> Change {
+        if !std::mem::take(&mut self.is_probe) {
+            return Change::None;
+        }
+        self.target.vitals().breaker.judge(true, Verdict::Success, now, settings)
+    }
+
     /// Says that the call brought an answer, its first token and its last byte after so long.
     pub fn succeeded(
         mut self,
@@ -263,6 +305,8 @@ impl Permit {
         vitals.consecutive_failures = 0;
         vitals.unhinted = 0;
         vitals.missing_until = None;
+        // What was only guessed is refuted.
+        vitals.cooling = vitals.cooling.filter(|cooling| cooling.is_hinted);
         vitals.last_success = Some((now, unix_millis()));
         if vitals.samples.len() == SAMPLES {
             vitals.samples.pop_front();
@@ -287,14 +331,16 @@ impl Permit {
         now: Instant,
         settings: &Settings,
         retry: &RetryConfig,
-    ) -> Ended {
+    ) -> Judged {
         let target = Arc::clone(&self.target);
         let mut vitals = target.vitals();
         let is_counted = error.counts_against_breaker();
         if is_counted {
             vitals.consecutive_failures = vitals.consecutive_failures.saturating_add(1);
         }
-        if let Some(hint) = error.wait_hint() {
+        // A quota is of the account, which is left alone by itself, and forgets it when the configuration is loaded anew.
+        let hint = error.wait_hint().filter(|_| error.kind != ProviderErrorKind::QuotaGone);
+        if let Some(hint) = hint {
             let hint = hint.min(Duration::from_secs(retry.max_cooldown_seconds));
             vitals.cool(now + hint, true);
         } else if matches!(error.kind, ProviderErrorKind::RateLimited) || error.status == Some(529) {
@@ -303,12 +349,12 @@ impl Permit {
             vitals.cool(now + doubled.mul_f64(1.0 - JITTER * draw), false);
         }
         let is_missing = error.kind == ProviderErrorKind::ModelMissing;
-        if is_missing {
+        if is_missing || (error.kind == ProviderErrorKind::QuotaGone && error.is_of_model) {
             vitals.missing_until = Some(now + MISSING);
         }
         self.is_judged = true;
         let verdict = if is_counted { Verdict::Failure { draw } } else { Verdict::Neutral };
-        Ended { change: vitals.breaker.judge(self.is_probe, verdict, now, settings), is_missing }
+        Judged { change: vitals.breaker.judge(self.is_probe, verdict, now, settings), is_missing }
     }
 }
 
@@ -342,7 +388,7 @@ mod tests {
         Settings::of(&BreakerConfig::default())
     }
 
-    fn fail(target: &Arc<Target>, error: &ProviderError, now: Instant) -> Ended {
+    fn fail(target: &Arc<Target>, error: &ProviderError, now: Instant) -> Judged {
         target.admit(now).unwrap().failed(error, 0.0, now, &settings(), &RetryConfig::default())
     }
 
@@ -373,6 +419,7 @@ mod tests {
             let until = now + Duration::from_secs(seconds);
             assert_eq!(target.unavailable(now), Some(Unavailable::Cooling { until, is_hinted: false }));
             assert!(target.admit_as_last_resort(now).is_ok(), "it is only a guess");
+            assert!(target.admit_as_last_resort(now).is_err(), "but not for everybody at once");
             now = until;
         }
         let moment = Duration::from_millis(5);

@@ -1,7 +1,7 @@
 //! One configured upstream.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tokio::time::Instant;
@@ -32,6 +32,10 @@ pub struct Upstream {
     /// Retries that are waited for or made.
     retries: Arc<AtomicUsize>,
     targets: RwLock<HashMap<String, Arc<Target>>>,
+    /// Where it is configured to answer.
+    pub(super) base_url: Option<String>,
+    /// Whether it could not prove who it is when it was last asked.
+    pub(super) is_untrusted: AtomicBool,
     /// Models that said they cannot stream.
     whole_only: RwLock<HashSet<String>>,
 }
@@ -73,6 +77,8 @@ impl Upstream {
             budget: Mutex::default(),
             retries: Arc::default(),
             targets: RwLock::default(),
+            base_url: config.base_url.clone(),
+            is_untrusted: AtomicBool::new(false),
             whole_only: RwLock::default(),
         }
     }
@@ -192,11 +198,13 @@ impl Upstream {
         Some(Retry(Arc::clone(&self.retries)))
     }
 
-    /// Returns whether none of the models that it was asked for can be called.
+    /// Returns whether nothing is known to be well of the models that were asked for. One that may be probed is not well
+    /// before it has answered.
     pub(super) fn is_down(&self, now: Instant) -> bool {
         let targets = self.targets();
-        let are_all_down = || targets.iter().all(|target| target.unavailable(now).is_some());
-        self.account.parked_until(now).is_some() || (!targets.is_empty() && are_all_down())
+        let mut asked = targets.iter().filter(|target| target.was_asked()).peekable();
+        let are_all_down = asked.peek().is_some() && asked.all(|target| !target.is_well(now));
+        self.account.parked().is_some() || are_all_down
     }
 
     /// Returns how it is.

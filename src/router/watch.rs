@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::breaker::{Change, Settings};
-use super::generate::tokens_of;
+use super::generate::takes;
 use super::snapshot::{Parked, UpstreamHealth};
 use super::target::Permit;
 use super::{Router, Step, Upstream};
@@ -24,6 +24,9 @@ use crate::telemetry::{Events, Incident};
 
 /// Cooldowns shorter than this are not worth a write: they are over before a restart is.
 const WORTH_KEEPING: Duration = Duration::from_secs(5);
+
+/// The longest that an upstream is left alone by what its headers say of its room: it is only reckoned.
+const ROOM_MAX: Duration = Duration::from_secs(60);
 
 /// Where changes of upstreams go.
 #[derive(Debug)]
@@ -89,49 +92,78 @@ impl Router {
     /// thinks of keys and accounts, which may be others now.
     pub fn inherit(&self, from: &Self) {
         for upstream in &self.routes.upstreams {
-            if let Some(heir_of) = from.routes.upstreams.iter().find(|old| old.name == upstream.name) {
-                upstream.inherit(heir_of);
+            // At another address there is another server.
+            let is_same =
+                |old: &&Arc<Upstream>| old.name == upstream.name && old.base_url == upstream.base_url;
+            if let Some(old) = from.routes.upstreams.iter().find(is_same) {
+                upstream.inherit(old);
             }
         }
         self.watch.is_all_down.store(from.watch.is_all_down.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
+    /// Takes in that a call has begun to bring an answer.
+    pub(super) fn opened(&self, step: &Step, permit: &mut Permit) {
+        self.note(step, permit.opened(Instant::now(), &self.watch.settings));
+    }
+
     /// Takes in that a call brought an answer.
     pub(super) fn answered(&self, step: &Step, permit: Permit, first_token: Duration, took: Duration) {
         let change = permit.succeeded(first_token, took, Instant::now(), &self.watch.settings);
-        if step.upstream.account.succeeded() {
-            tracing::info!(upstream = &*step.upstream.name, "an upstream that was left alone answers again");
-            self.say(Incident::Returned { upstream: Arc::clone(&step.upstream.name) });
+        self.account_answered(&step.upstream);
+        self.note(step, change);
+        if self.watch.is_all_down.load(Ordering::Relaxed) {
             self.check_all();
         }
-        self.note(step, change);
+    }
+
+    /// Takes in that our account with an upstream is good for something.
+    pub(super) fn account_answered(&self, upstream: &Upstream) {
+        let was_untrusted = upstream.is_untrusted.swap(false, Ordering::Relaxed);
+        if upstream.account.succeeded() || was_untrusted {
+            tracing::info!(upstream = &*upstream.name, "an upstream that was left alone answers again");
+            self.say(Incident::Returned { upstream: Arc::clone(&upstream.name) });
+            self.check_all();
+        }
+    }
+
+    /// Takes in what a failure says of our account with an upstream.
+    pub(super) fn account_failed(&self, upstream: &Upstream, error: &ProviderError) {
+        let name = || Arc::clone(&upstream.name);
+        if let Some(why) = upstream.account.failed(error, Instant::now()) {
+            tracing::error!(upstream = &*upstream.name, why = why.name(), "an upstream is left alone");
+            self.say(match why {
+                Parked::BadKey => Incident::KeyRefused { upstream: name() },
+                Parked::QuotaGone => Incident::QuotaGone { upstream: name() },
+            });
+            self.check_all();
+        }
+        if error.is_untrusted() && !upstream.is_untrusted.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                upstream = &*upstream.name,
+                "an upstream cannot prove who it is, or redirects us"
+            );
+            self.say(Incident::Untrusted { upstream: name() });
+        }
     }
 
     /// Takes in that a call failed.
     pub(super) fn failed(&self, step: &Step, permit: Permit, error: &ProviderError) {
         let now = Instant::now();
-        let upstream = || Arc::clone(&step.upstream.name);
         // A model that the caller named freely is missing by the caller's mistake, and says nothing of the upstream.
         if step.is_free && error.kind == ProviderErrorKind::ModelMissing {
             let change = permit.heard(now, &self.watch.settings);
             return self.note(step, change);
         }
         let ended = permit.failed(error, rand::random(), now, &self.watch.settings, &self.watch.retry);
-        if let Some(why) = step.upstream.account.failed(error, now) {
-            tracing::error!(upstream = &*step.upstream.name, why = why.name(), "an upstream is left alone");
-            self.say(match why {
-                Parked::BadKey => Incident::KeyRefused { upstream: upstream() },
-                Parked::QuotaGone => Incident::QuotaGone { upstream: upstream() },
-            });
-            self.check_all();
+        // What a freely named model is refused for may be about that model alone.
+        if !(step.is_free && error.status == Some(403)) {
+            self.account_failed(&step.upstream, error);
         }
         if ended.is_missing {
-            let (upstream, model) = (upstream(), Arc::from(step.model.as_str()));
+            let (upstream, model) = (Arc::clone(&step.upstream.name), Arc::from(step.model.as_str()));
             tracing::error!(upstream = &*upstream, model = &*model, "a configured model is not there");
             self.say(Incident::ModelMissing { upstream, model });
-        }
-        if error.is_untrusted() {
-            self.say(Incident::Untrusted { upstream: upstream() });
         }
         if error.wait_hint().is_some_and(|wait| wait >= WORTH_KEEPING) {
             self.watch.changed.notify_one();
@@ -142,9 +174,8 @@ impl Router {
 
     /// Learns from the headers of an answer how much room its limits leave.
     pub(super) fn learn_room(&self, step: &Step, request: &ChatRequest, headers: &HeaderMap) {
-        if let Some(wait) = quota::wait_for_room(headers, tokens_of(request)) {
-            let cap = Duration::from_secs(self.watch.retry.max_cooldown_seconds);
-            step.target().cool(wait.min(cap), Instant::now());
+        if let Some(wait) = quota::wait_for_room(headers, takes(request)) {
+            step.target().cool(wait.min(ROOM_MAX), Instant::now());
         }
     }
 
