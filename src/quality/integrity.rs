@@ -69,10 +69,10 @@ fn has_template_marks(text: &str) -> bool {
 fn is_cut(text: &str) -> bool {
     let Some(line) = text.lines().last().map(str::trim_end) else { return false };
     let is_sentence = line.chars().count() >= SENTENCE_CHARS && line.starts_with(char::is_alphanumeric);
+    let ends_open = line.ends_with(|char: char| char.is_alphabetic() || ",;–—-，、；،".contains(char));
     // An address or a piece of code ends a text as it is.
     let word = line.rsplit(char::is_whitespace).next().unwrap_or_default();
-    let is_plain = |char: char| char.is_alphabetic() || "'’-,;–—".contains(char);
-    is_sentence && word.chars().all(is_plain) && stops(text) >= SENTENCES_MIN
+    is_sentence && ends_open && !word.contains(['/', '.', ':', '@', '_', '=']) && stops(text) >= SENTENCES_MIN
 }
 
 /// Returns how many sentences end with a stop, counting no further than needed.
@@ -88,4 +88,71 @@ fn stops(text: &str) -> usize {
         stops += usize::from(is_stop);
     }
     stops
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_stops_within_a_sentence_is_cut() {
+        let begun = "Fjords are deep. They were cut by glaciers. ";
+        for end in [
+            "The deepest of them lies in Norway and reaches",
+            "The longest lies in Greenland, and its name is the",
+        ] {
+            assert!(is_cut(&format!("{begun}{end}")), "{end}");
+        }
+        assert!(is_cut(
+            "Les fjords sont profonds. Ils ont été creusés par des glaciers. Le plus long se trouve au"
+        ));
+        assert!(is_cut(
+            "峡湾很深。它们是由冰川形成的。最长的峡湾位于格陵兰岛，它的名字叫做斯科斯比松，长度大约是三百五十公里，而挪威最长的是松恩峡湾和"
+        ));
+    }
+
+    #[test]
+    fn a_text_that_ends_as_it_should_is_not_cut() {
+        let begun = "Fjords are deep. They were cut by glaciers.";
+        for end in [
+            " The deepest of them lies in Norway.",
+            " The deepest of them, they say, lies in Norway (and not in Chile)",
+            " For more about them see the page https://example.com/fjords",
+            " To see them all, call the function `list_fjords`",
+            " The depth of the deepest of them, in metres, is 1308",
+            "\n\n- Sogn, which is the longest of those in Norway",
+            "\n\n| name | depth of it at the deepest place |",
+            "\n\nYours sincerely,\nAda Lovelace",
+            " What else would you like to know about them? 😊",
+        ] {
+            let text = format!("{begun}{end}");
+            assert!(!is_cut(&text), "{text}");
+        }
+        assert!(
+            !is_cut("the deepest of them lies in Norway and reaches one thousand three hundred metres"),
+            "no stops"
+        );
+        assert!(
+            !is_cut("ฟยอร์ดเกิดจากธารน้ำแข็ง และมักจะลึกมาก ฟยอร์ดที่ยาวที่สุดในนอร์เวย์ชื่อว่าซอกเนฟยอร์ด"),
+            "no stops in Thai"
+        );
+    }
+
+    #[test]
+    fn a_block_is_open_if_nothing_closes_it() {
+        assert!(has_open_fence("```\ncode"));
+        assert!(!has_open_fence("```\ncode\n```"));
+        assert!(has_open_fence("```a\n```\n  ```b\n"));
+        assert!(!has_open_fence("Write ``` around it."));
+    }
+
+    #[test]
+    fn marks_of_the_template_are_told_from_signs_of_the_trade() {
+        for marked in ["<|im_end|>", "so <|endoftext|> it", "<||> <|eot_id|>"] {
+            assert!(has_template_marks(marked), "{marked}");
+        }
+        for clean in ["<|", "<||>", "a <|> b <| c", "<| not a name |>", "x |> f <| y"] {
+            assert!(!has_template_marks(clean), "{clean}");
+        }
+    }
 }

@@ -72,3 +72,27 @@ fn is_mark(char: char) -> bool {
 fn is_unparted(char: char) -> bool {
     matches!(char, '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}' | '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        keywords(text).map(|word| word.iter().take_while(|char| **char != '\0').collect()).collect()
+    }
+
+    #[test]
+    fn words_are_told_by_their_beginning_in_scripts_that_part_them() {
+        assert_eq!(words("The GLACIERS of Norway, 1308"), ["glaci", "norwa"]);
+        assert_eq!(words("Öffnungszeiten für Österreich"), ["öffnu", "öster"]);
+        assert_eq!(words("Столица Франции"), ["столи", "франц"]);
+        assert_eq!(words("लोकतांत्रिक देश"), ["लोकता"]);
+    }
+
+    #[test]
+    fn characters_are_taken_in_pairs_in_scripts_that_do_not() {
+        assert_eq!(words("法国的首都"), ["法国", "国的", "的首", "首都"]);
+        assert_eq!(words("パリは？"), ["パリ", "リは"]);
+        assert_eq!(words("ไทย"), ["ไท", "ทย"]);
+    }
+}

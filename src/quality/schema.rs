@@ -22,13 +22,20 @@ const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 ///
 /// Formats (`email`, `date`, …) are not looked at: drafts differ over whether they bind, and vendors do not enforce them.
 pub(super) fn admits(schema: &Value, value: &Value, bytes: usize) -> bool {
-    if bytes > ANSWER_BYTES_MAX || !Extent::new(schema).is_within_bounds() {
+    if bytes > ANSWER_BYTES_MAX || !is_bounded(schema) {
         return true;
     }
     let patterns = PatternOptions::regex().size_limit(PATTERN_BYTES_MAX).dfa_size_limit(PATTERN_BYTES_MAX);
     let options =
         jsonschema::options().offline().should_validate_formats(false).with_pattern_options(patterns);
     options.build(schema).map_or(true, |validator| validator.is_valid(value))
+}
+
+/// Returns whether a schema can be compiled and walked at a cost that is known beforehand.
+fn is_bounded(schema: &Value) -> bool {
+    let mut extent =
+        Extent { root: schema, values_left: VALUES_MAX, patterns_left: PATTERNS_MAX, followed: Vec::new() };
+    extent.walk(schema, 0).is_some()
 }
 
 /// Measures how far a schema reaches when every reference is followed.
@@ -42,15 +49,6 @@ struct Extent<'a> {
 }
 
 impl<'a> Extent<'a> {
-    fn new(root: &'a Value) -> Self {
-        Self { root, values_left: VALUES_MAX, patterns_left: PATTERNS_MAX, followed: Vec::new() }
-    }
-
-    fn is_within_bounds(mut self) -> bool {
-        let root = self.root;
-        self.walk(root, 0).is_some()
-    }
-
     /// Returns `None` where a bound is passed.
     fn walk(&mut self, value: &'a Value, depth: usize) -> Option<()> {
         self.values_left = self.values_left.checked_sub(1)?;
@@ -70,6 +68,8 @@ impl<'a> Extent<'a> {
                 ("$ref", Value::String(reference)) => self.follow(reference, depth)?,
                 // They lead to where they were called from, which nobody can tell beforehand.
                 ("$dynamicRef" | "$recursiveRef", Value::String(_)) => return None,
+                // All below them is walked once more for each of them: forty levels would never end.
+                ("unevaluatedProperties" | "unevaluatedItems", _) => return None,
                 ("pattern", Value::String(_)) => self.patterns_left = self.patterns_left.checked_sub(1)?,
                 ("patternProperties", Value::Object(patterns)) => {
                     self.patterns_left = self.patterns_left.checked_sub(patterns.len())?;
@@ -145,6 +145,16 @@ mod tests {
         }
         defs.insert("60".into(), json!({"type": "integer"}));
         assert!(admits(&json!({"$ref": "#/$defs/0", "$defs": defs}), &json!("no integer")));
+    }
+
+    #[test]
+    fn keywords_that_double_the_work_at_every_level_are_not_walked() {
+        let (mut schema, mut value) = (json!({"type": "integer"}), json!("no integer"));
+        for _ in 0..40 {
+            schema = json!({"anyOf": [{"properties": {"x": schema}}], "unevaluatedProperties": false});
+            value = json!({ "x": value });
+        }
+        assert!(admits(&schema, &value));
     }
 
     #[test]

@@ -1,5 +1,10 @@
 //! What an answer is worth, as callers and operators are told it, and what is not kept for being worth too little.
 
+use std::time::{Duration, Instant};
+
+use refrain::chat::{ChatRequest, ChatResponse, Choice, FinishReason, Part};
+use refrain::config::QualityWeights;
+use refrain::quality::{defect, is_endless, score};
 use serde_json::{Value, json};
 
 use crate::support::app::{TestApp, chat, with};
@@ -129,4 +134,29 @@ async fn json_that_breaks_its_schema_is_served_and_not_stored() {
     app.upstream.always(Reply::text("{\"name\": \"Sogn\", \"depth\": 1308}"));
     assert_eq!(app.chat(body.clone()).await.source(), "upstream");
     assert_eq!(app.chat(body).await.source(), "exact");
+}
+
+#[test]
+fn a_long_answer_takes_no_longer_than_its_length() {
+    let request =
+        ChatRequest::from_prompt("Tell me everything there is to know about every single fjord of Norway.");
+    let time = |bytes: usize| {
+        let line = |number: usize| {
+            format!("Fjord {number} is {} m deep, and its name is {:x}.\n", number % 1_311, number * 7_919)
+        };
+        let text: String = (0..bytes / 40).map(line).collect();
+        let content = vec![Part::Text(text.clone())];
+        let choice = Choice { content, finish: Some(FinishReason::Stop), ..Choice::default() };
+        let answer = ChatResponse { choices: vec![choice], ..ChatResponse::default() };
+        let once = || {
+            let began = Instant::now();
+            assert_eq!(defect(&request, &answer), None);
+            assert!(score(&request, &answer, &QualityWeights::default()) > 0.5 && !is_endless(&text));
+            began.elapsed()
+        };
+        (0..3).map(|_| once()).min().unwrap().max(Duration::from_millis(1))
+    };
+    let (some, more) = (time(500_000), time(5_000_000));
+    // Ten times the text may take ten times as long, and a busy machine some times that; its square is a hundred.
+    assert!(more < some * 50, "{more:?} after {some:?}");
 }
