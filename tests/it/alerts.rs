@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::support::app::{TestApp, chat, with};
 use crate::support::reply::Reply;
 use crate::support::upstream::Upstream;
-use crate::support::webhook::Webhook;
+use crate::support::webhook::{SECRET, Webhook};
 use crate::support::{PATIENCE, eventually};
 
 /// The task that alerts, alone.
@@ -185,6 +185,42 @@ async fn an_outage_is_told_from_its_first_breaker_to_its_end() {
     .await;
     webhook.hears("the breaker of fake/parrot closed").await;
     webhook.hears("an upstream can be asked again").await;
+}
+
+#[tokio::test]
+async fn what_only_we_can_mend_is_told_with_what_mends_it() {
+    for (status, told) in [
+        (401, "fake refuses our key"),
+        (402, "fake says that nothing is left to spend"),
+        (404, "fake/parrot does not exist there"),
+        (302, "fake redirects us or cannot prove who it is"),
+    ] {
+        let webhook = Webhook::start().await;
+        let app =
+            alerting(&webhook, 300, "retry.attempts_per_upstream = 1\n[[providers]]\nmodels = [\"parrot\"]")
+                .await;
+        app.upstream.always(Reply::error(status, "no", None, None));
+        assert_ne!(app.generate("Q?").await.status, 200);
+        webhook.hears(told).await;
+    }
+}
+
+#[tokio::test]
+async fn the_webhooks_address_is_never_shown() {
+    let webhook = Webhook::start().await;
+    webhook.fail(&[404]);
+    let settings =
+        "cache.mode = \"exact\"\nalerts.webhook_url_env = \"HOOK\"\nretry.attempts_per_upstream = 1";
+    let app = TestApp::binary_with_variables(settings, &[("HOOK", webhook.address())]).await;
+    app.upstream.always(Reply::error(401, "bad key", None, None));
+    app.generate("Q?").await;
+    app.counted("refrain_alerts_total{kind=\"key_refused\",outcome=\"failed\"}", 1.0).await;
+    assert!(!app.admin_get("/metrics").await.text().contains(SECRET));
+    app.process().signal("-TERM");
+    app.process().ended().await;
+    let said = app.process().said();
+    assert!(said.contains("alerts could not be posted") && said.contains("404"), "{said}");
+    assert!(!said.contains(SECRET), "{said}");
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 use super::eventually;
-use super::process::Process;
+use super::process::{Process, refrain};
 use super::response::{Response, Streamed};
 use super::upstream::{KEY, Upstream};
 
@@ -70,8 +70,16 @@ impl TestApp {
     /// Starts a server with these settings and, beside the usual ones, these variables in its environment.
     pub async fn with_variables(settings: &str, variables: &[(&str, &str)]) -> Self {
         let mut app = Self::prepared(settings).await;
-        app.variables = variables.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        app.variables = owned(variables);
         app.start_around(embedder().await).await;
+        app
+    }
+
+    /// The same with the real binary.
+    pub async fn binary_with_variables(settings: &str, variables: &[(&str, &str)]) -> Self {
+        let mut app = Self::prepared(settings).await;
+        app.variables = owned(variables);
+        app.start_binary().await;
         app
     }
 
@@ -84,7 +92,9 @@ impl TestApp {
 
     /// Starts the real binary in place of whatever ran before.
     pub async fn start_binary(&mut self) {
-        self.life = Life::Apart(Process::start(self.folder.path()).await);
+        let mut command = refrain(self.folder.path(), "serve");
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        self.life = Life::Apart(Process::run(command).await);
     }
 
     /// Starts a server around an embedder of the test's own.
@@ -346,6 +356,10 @@ pub fn chat(prompt: &str) -> Value {
 pub fn with(mut body: Value, field: &str, value: Value) -> Value {
     body[field] = value;
     body
+}
+
+fn owned(variables: &[(&str, &str)]) -> Vec<(String, String)> {
+    variables.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
 }
 
 /// Settings that differ from the defaults only where a test must.

@@ -44,7 +44,12 @@ impl Process {
 
     /// Starts a server by this command line and waits until it listens.
     pub async fn start_with(folder: &Path, line: &str) -> Self {
-        let mut child = refrain(folder, line).stderr(Stdio::piped()).spawn().unwrap();
+        Self::run(refrain(folder, line)).await
+    }
+
+    /// Runs a command that serves, and waits until it listens.
+    pub async fn run(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let said = Arc::new(Mutex::new(Vec::new()));
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let heard = Arc::clone(&said);
