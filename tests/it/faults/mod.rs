@@ -36,6 +36,7 @@ mod replies;
 mod rescue;
 mod rows;
 mod run;
+mod scenes;
 mod sixteen;
 mod text;
 

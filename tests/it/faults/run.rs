@@ -162,7 +162,7 @@ impl<'a> Stage<'a> {
 
     async fn ask(&mut self, ask: &Ask, line: &Cell<usize>) {
         let prompt = ask.prompt.clone().unwrap_or_else(|| self.new_prompt());
-        let prompt = format!("{prompt}{}", " and so on".repeat(ask.padding / 10));
+        let prompt = prompt + &padding(ask.padding);
         let model = ask.model.as_ref().unwrap_or(&self.case.routes[0].model);
         let mut body = ask.client.ask(model, &prompt);
         for (name, value) in &ask.fields {
@@ -290,6 +290,18 @@ impl Seen<'_> {
             Sight::NeverSays(words) => assert!(!response.text().contains(words), "{}", response.text()),
         }
     }
+}
+
+/// Returns so many bytes, or some more, that do not repeat themselves.
+fn padding(bytes: usize) -> String {
+    let mut padding = String::new();
+    for number in 1_u64.. {
+        if padding.len() >= bytes {
+            break;
+        }
+        padding += &format!(" {number}");
+    }
+    padding
 }
 
 /// Writes the configuration of a case's server.

@@ -44,7 +44,18 @@ impl Process {
 
     /// Starts a server by this command line and waits until it listens.
     pub async fn start_with(folder: &Path, line: &str) -> Self {
-        let mut child = refrain(folder, line).stderr(Stdio::piped()).spawn().unwrap();
+        Self::spawn(refrain(folder, line)).await
+    }
+
+    /// Starts a server that trusts whom this file of certificates vouches for, and nobody else.
+    pub async fn start_trusting(folder: &Path, roots: &Path) -> Self {
+        let mut command = refrain(folder, "serve");
+        command.env("SSL_CERT_FILE", roots);
+        Self::spawn(command).await
+    }
+
+    async fn spawn(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let said = Arc::new(Mutex::new(Vec::new()));
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let heard = Arc::clone(&said);
