@@ -22,6 +22,7 @@
 //! primary was asked 2 times
 //! primary paused at least 490ms before call 2
 //! primary is not healthy
+//! alert breaker                     somebody hears of it, in the word that `refrain_alerts_total` has for it
 //! ```
 //!
 //! What each line may say stands where it is read: `parse`, `replies`, `look`. A word that is not of the language fails
@@ -37,6 +38,7 @@ mod rescue;
 mod rows;
 mod run;
 mod scenes;
+mod server;
 mod sixteen;
 mod text;
 

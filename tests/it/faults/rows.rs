@@ -109,6 +109,7 @@ async fn fault_24_tls() {
         assert!(attempts.contains(&format!("p{at}/m;{result}")), "{:?}: {attempts}", faces[at]);
         assert_eq!(server.requests(), usize::from(faces[at] == Face::Expected), "{:?}", faces[at]);
     }
+    app.counted("refrain_alerts_total{kind=\"untrusted\",outcome=\"logged\"}", 1.0).await;
 }
 
 /// What a server says it has not looked at is asked again, on a new connection where the old one is gone.

@@ -135,6 +135,10 @@ impl<'a> Stage<'a> {
                 let counted = self.app.metric(series).await;
                 assert!(value.contains(&counted), "{series} is {counted}");
             }
+            Act::Alert(kind) => {
+                let series = format!("refrain_alerts_total{{kind=\"{kind}\",outcome=\"logged\"}}");
+                self.app.counted(&series, 1.0).await;
+            }
             Act::Entries(entries) => {
                 let stats = self.app.admin_get("/admin/stats").await.json();
                 assert_eq!(stats["memory"]["entries"], *entries);
