@@ -13,8 +13,8 @@ use futures_util::future::{BoxFuture, join_all};
 
 use super::chain::{Plan, streamed};
 use super::scenes::{
-    accounting, broken, cut, filtered, flapping, late, limited_for_a_moment, malformed, one_500, persistent, refused_prefill,
-    refused_shape, reset, silent, told_otherwise, too_long, without_done,
+    accounting, broken, cut, filtered, flapping, late, limited_for_a_moment, malformed, one_500, persistent,
+    refused_prefill, refused_shape, reset, silent, told_otherwise, too_long, without_done,
 };
 use crate::support::app::TestApp;
 use crate::support::eventually;
