@@ -44,11 +44,12 @@ mod text;
 
 /// Makes a test of each case.
 macro_rules! cases {
-    ($($test:ident,)+) => {
+    ($($(#[$on:meta])? $test:ident,)+) => {
         /// The test of every case.
         const TESTS: &[&str] = &[$(stringify!($test)),+];
 
         $(
+            $(#[$on])?
             #[tokio::test]
             async fn $test() {
                 run::play(file(stringify!($test))).await;
@@ -91,6 +92,8 @@ cases! {
     fault_21_errors_of_a_cdn,
     fault_22_name_not_found,
     fault_23_connection_refused,
+    // Elsewhere a full queue is met otherwise.
+    #[cfg(target_os = "linux")]
     fault_23_no_answer_to_a_connection,
     fault_25_a_fifth_for_the_next,
     fault_25_silence_before_the_head,
