@@ -83,6 +83,8 @@ pub enum Act {
         series: String,
         value: RangeInclusive<f64>,
     },
+    /// Somebody hears of it.
+    Alert(String),
     /// How many answers are kept in memory.
     Entries(u64),
 }

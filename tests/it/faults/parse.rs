@@ -89,6 +89,7 @@ fn statement(case: &mut Case, head: &Line, block: &[Line]) -> Parsed<()> {
             let value = numbers(&mut words)?;
             case.acts.push((head.number, Act::Metric { series, value }));
         }
+        "alert" => case.acts.push((head.number, Act::Alert(words.bare("a kind of alert")?.to_owned()))),
         "entries" => case.acts.push((head.number, Act::Entries(words.number()?))),
         _ => {
             words = head.words();

@@ -29,6 +29,8 @@ fn breaking(pieces: &[&str]) -> Script {
 /// Starts a chain whose first upstream breaks off after its first words.
 async fn broken(plan: Plan<'_>) -> Chain {
     let chain = plan.start().await;
+    chain.app.counts(ROUTE).await;
+    chain.backup.begin_anew();
     chain.primary.on("m", breaking(&["The river ", "parts before "]));
     chain
 }

@@ -7,9 +7,10 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::json;
 
-use super::chain::{Chain, Plan};
+use super::chain::{Chain, Plan, ROUTE};
+use crate::support::app::TestApp;
 use crate::support::eventually;
-use crate::support::faults::{Reply, Script, Step};
+use crate::support::faults::{Authority, Face, Refusal, Reply, Script, Step, TlsServer};
 use crate::support::reply::{Gate, answer_to};
 use crate::support::response::Response;
 use crate::vendors::client::Client;
@@ -65,6 +66,63 @@ async fn probed(chain: &Chain) {
         }
     })
     .await;
+}
+
+/// Starts a server that trusts an authority, with one upstream for each face and a chain of them all.
+async fn behind_tls(faces: &[Face]) -> (TestApp, Vec<TlsServer>) {
+    let authority = Authority::new();
+    let mut servers = Vec::new();
+    let mut providers = String::new();
+    for (at, face) in faces.iter().enumerate() {
+        let text = if *face == Face::Expected { "From whom we trust." } else { "From a stranger." };
+        let server = TlsServer::start(&authority, *face, text).await;
+        providers += &format!(
+            "[[providers]]\nname = \"p{at}\"\nkind = \"openai\"\nbase_url = \"{}\"\napi_key_env = \"FAKE_KEY\"\n\
+             timeouts.connect_ms = 2000\n",
+            server.base_url()
+        );
+        servers.push(server);
+    }
+    let chain: Vec<_> = (0..faces.len()).map(|at| format!("p{at}/m")).collect();
+    let settings = format!(
+        "cache.mode = \"exact\"\nretry.attempts_per_upstream = 2\nretry.attempts_per_request = 20\nretry.base_ms = 10\n\
+         {providers}[[routes]]\nmodel = \"{ROUTE}\"\nchain = {chain:?}"
+    );
+    (TestApp::binary_trusting(authority.pem(), &settings).await, servers)
+}
+
+/// No certificate but one that is in date, for this host and vouched for by whom we trust; and never without one.
+#[tokio::test]
+async fn fault_24_tls() {
+    let strangers = [Face::Expired, Face::SomebodyElse, Face::SelfSigned, Face::Plain, Face::Silent];
+    let faces = [&strangers[..], &[Face::Expected]].concat();
+    let (app, servers) = behind_tls(&faces).await;
+    let response = app.chat(Client::OpenAi.ask(ROUTE, "Who are you?")).await;
+    assert_eq!((response.status, response.answer().as_str()), (200, "From whom we trust."));
+    let attempts = response.header("x-upstream-attempts");
+    for (at, server) in servers.iter().enumerate() {
+        let result = match faces[at] {
+            Face::Expected => "200",
+            Face::Silent => "timeout",
+            _ => "connect",
+        };
+        assert!(attempts.contains(&format!("p{at}/m;{result}")), "{:?}: {attempts}", faces[at]);
+        assert_eq!(server.requests(), usize::from(faces[at] == Face::Expected), "{:?}", faces[at]);
+    }
+    app.counted("refrain_alerts_total{kind=\"untrusted\",outcome=\"logged\"}", 1.0).await;
+}
+
+/// What a server says it has not looked at is asked again, on a new connection where the old one is gone.
+#[tokio::test]
+async fn fault_32_http2_refusals() {
+    for refusal in [Refusal::GoAway, Refusal::RefusedStream, Refusal::Reset] {
+        let (app, servers) = behind_tls(&[Face::Refusing(refusal), Face::Expected]).await;
+        let response = app.chat(Client::OpenAi.ask(ROUTE, "Who are you?")).await;
+        assert_eq!((response.status, response.answer().as_str()), (200, "From a stranger."), "{refusal:?}");
+        let attempts = response.header("x-upstream-attempts");
+        assert!(["p0/m;200", "p0/m;reset, p0/m;200"].contains(&attempts), "{refusal:?}: {attempts}");
+        assert_eq!(servers.iter().map(TlsServer::requests).collect::<Vec<_>>(), [2, 0], "{refusal:?}");
+    }
 }
 
 /// A stream that never ends is ended by the limit of all streams.

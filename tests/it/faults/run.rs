@@ -135,6 +135,10 @@ impl<'a> Stage<'a> {
                 let counted = self.app.metric(series).await;
                 assert!(value.contains(&counted), "{series} is {counted}");
             }
+            Act::Alert(kind) => {
+                let series = format!("refrain_alerts_total{{kind=\"{kind}\",outcome=\"logged\"}}");
+                self.app.counted(&series, 1.0).await;
+            }
             Act::Entries(entries) => {
                 let stats = self.app.admin_get("/admin/stats").await.json();
                 assert_eq!(stats["memory"]["entries"], *entries);
@@ -162,7 +166,7 @@ impl<'a> Stage<'a> {
 
     async fn ask(&mut self, ask: &Ask, line: &Cell<usize>) {
         let prompt = ask.prompt.clone().unwrap_or_else(|| self.new_prompt());
-        let prompt = format!("{prompt}{}", " and so on".repeat(ask.padding / 10));
+        let prompt = prompt + &padding(ask.padding);
         let model = ask.model.as_ref().unwrap_or(&self.case.routes[0].model);
         let mut body = ask.client.ask(model, &prompt);
         for (name, value) in &ask.fields {
@@ -290,6 +294,18 @@ impl Seen<'_> {
             Sight::NeverSays(words) => assert!(!response.text().contains(words), "{}", response.text()),
         }
     }
+}
+
+/// Returns so many bytes, or some more, that do not repeat themselves.
+fn padding(bytes: usize) -> String {
+    let mut padding = String::new();
+    for number in 1_u64.. {
+        if padding.len() >= bytes {
+            break;
+        }
+        padding += &format!(" {number}");
+    }
+    padding
 }
 
 /// Writes the configuration of a case's server.

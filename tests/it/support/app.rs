@@ -90,6 +90,15 @@ impl TestApp {
         app
     }
 
+    /// Starts the real binary, trusting whom this certificate vouches for.
+    pub async fn binary_trusting(certificate: &str, settings: &str) -> Self {
+        let mut app = Self::prepared(settings).await;
+        let roots = app.folder.path().join("roots.pem");
+        std::fs::write(&roots, certificate).unwrap();
+        app.life = Life::Apart(Process::start_trusting(app.folder.path(), &roots).await);
+        app
+    }
+
     /// Starts the real binary in place of whatever ran before.
     pub async fn start_binary(&mut self) {
         let mut command = refrain(self.folder.path(), "serve");
@@ -311,6 +320,16 @@ impl TestApp {
     /// Waits until a metric has reached a value.
     pub async fn counted(&self, series: &str, value: f64) {
         eventually(series, async || (self.metric(series).await >= value).then_some(())).await;
+    }
+
+    /// Waits until tokens can be counted here, for as long as it takes to read the vocabulary for the first time.
+    pub async fn counts(&self, model: &str) {
+        let body = json!({"model": model, "messages": [{"role": "user", "content": "How many?"}]});
+        eventually("a count of tokens", async || {
+            let counted = self.post("/v1/messages/count_tokens", &[], body.clone()).await;
+            counted.json()["input_tokens"].is_u64().then_some(())
+        })
+        .await;
     }
 
     /// Waits until so many entries can be found by similarity.

@@ -47,6 +47,13 @@ impl Process {
         Self::run(refrain(folder, line)).await
     }
 
+    /// Starts a server that trusts whom this file of certificates vouches for, and nobody else.
+    pub async fn start_trusting(folder: &Path, roots: &Path) -> Self {
+        let mut command = refrain(folder, "serve");
+        command.env("SSL_CERT_FILE", roots);
+        Self::run(command).await
+    }
+
     /// Runs a command that serves, and waits until it listens.
     pub async fn run(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();

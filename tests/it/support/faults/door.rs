@@ -28,8 +28,11 @@ pub enum Door {
 pub(super) enum Entrance {
     Open(TcpListener),
     Closed(SocketAddr),
-    /// The listener that accepts nobody, and those who fill its queue.
-    Full(TcpListener, Vec<TcpStream>),
+    /// A listener that accepts nobody, and those who fill its queue.
+    Full {
+        listener: TcpListener,
+        _waiting: Vec<TcpStream>,
+    },
 }
 
 /// An attempt to connect that takes longer than this is not answered at all.
@@ -49,14 +52,14 @@ impl Entrance {
                 while let Ok(stream) = tokio::time::timeout(NO_ANSWER, TcpStream::connect(address)).await {
                     waiting.push(stream.unwrap());
                 }
-                Self::Full(listener, waiting)
+                Self::Full { listener, _waiting: waiting }
             }
         }
     }
 
     pub fn address(&self) -> SocketAddr {
         match self {
-            Self::Open(listener) | Self::Full(listener, _) => listener.local_addr().unwrap(),
+            Self::Open(listener) | Self::Full { listener, .. } => listener.local_addr().unwrap(),
             Self::Closed(address) => *address,
         }
     }

@@ -6,10 +6,12 @@
 
 mod door;
 mod format;
+mod http2;
 mod play;
 mod reply;
 mod request;
 mod script;
+mod tls;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -21,8 +23,10 @@ use tokio::net::TcpStream;
 pub use door::Door;
 pub use format::{Failure, Format, Said, Words, halves};
 
+pub use http2::Refusal;
 pub use reply::{Reply, Step};
 pub use script::Script;
+pub use tls::{Authority, Face, TlsServer};
 
 use super::eventually;
 use super::upstream::Asked;

@@ -2,8 +2,7 @@
 
 use std::io;
 
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// The head of a request.
 pub(super) struct Head {
@@ -19,7 +18,7 @@ enum Framing {
 }
 
 /// Reads the next head, and what came of the body along with it; `None` when the client has left.
-pub(super) async fn head(stream: &mut TcpStream) -> io::Result<Option<(Head, Vec<u8>)>> {
+pub(super) async fn head(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<(Head, Vec<u8>)>> {
     let mut seen = Vec::new();
     loop {
         if let Some(end) = find(&seen, b"\r\n\r\n") {
@@ -47,7 +46,11 @@ fn parsed(head: &str) -> Head {
 }
 
 /// Reads the body, of which this much is there.
-pub(super) async fn body(stream: &mut TcpStream, head: &Head, mut seen: Vec<u8>) -> io::Result<Vec<u8>> {
+pub(super) async fn body(
+    stream: &mut (impl AsyncRead + Unpin),
+    head: &Head,
+    mut seen: Vec<u8>,
+) -> io::Result<Vec<u8>> {
     loop {
         let whole = match head.body {
             Framing::Length(length) => seen.get(..length).map(<[u8]>::to_vec),
