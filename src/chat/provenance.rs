@@ -24,18 +24,6 @@ pub enum Source {
 }
 
 impl Source {
-    /// Every source.
-    pub const ALL: [Self; 8] = [
-        Self::Exact,
-        Self::Semantic,
-        Self::Upstream,
-        Self::Stale,
-        Self::Nearest,
-        Self::Extractive,
-        Self::Truncated,
-        Self::Static,
-    ];
-
     /// Returns the word of `x-cache-source` and of the metric label.
     pub const fn name(self) -> &'static str {
         match self {
@@ -62,9 +50,9 @@ impl Source {
 /// Why a step of the ladder answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Degraded {
-    /// Every upstream was asked, and at least one failed otherwise than by a limit.
+    /// Whoever could be asked was, in vain.
     AllUpstreamsFailed,
-    /// No upstream could be asked: each is limited, parked or left alone.
+    /// Nobody could be asked: each upstream is limited, parked or left alone.
     UpstreamsUnavailable,
     /// There was no answer in time.
     Deadline,
@@ -280,7 +268,14 @@ mod tests {
                 Some(9),
                 "fwd=request; fwd-status=500; ttl=9; detail=stale-if-error",
             ),
-            (Source::Nearest, miss, true, Some(429), Some(7), "fwd=miss; fwd-status=429; ttl=7; detail=nearest"),
+            (
+                Source::Nearest,
+                miss,
+                true,
+                Some(429),
+                Some(7),
+                "fwd=miss; fwd-status=429; ttl=7; detail=nearest",
+            ),
             (Source::Nearest, miss, false, None, Some(7), "hit; ttl=7; detail=nearest"),
             (Source::Extractive, miss, true, Some(503), None, "fwd=miss; fwd-status=503; detail=extractive"),
             (Source::Truncated, request, true, None, None, "fwd=request; detail=truncated"),

@@ -11,8 +11,9 @@ const CHARS_MAX: usize = 800;
 const WORDS_MIN: usize = 4;
 /// A full stop after one of these ends no sentence.
 const ABBREVIATIONS: &[&str] = &[
-    "approx", "art", "ca", "cf", "ch", "co", "corp", "dept", "dr", "e.g", "ed", "eq", "est", "etc", "fig", "i.e",
-    "inc", "jr", "ltd", "mr", "mrs", "ms", "mt", "op", "p", "pp", "prof", "rev", "sec", "sr", "st", "vol", "vs",
+    "approx", "art", "ca", "cf", "ch", "co", "corp", "dept", "dr", "e.g", "ed", "eq", "est", "etc", "fig",
+    "i.e", "inc", "jr", "ltd", "mr", "mrs", "ms", "mt", "op", "p", "pp", "prof", "rev", "sec", "sr", "st",
+    "vol", "vs",
 ];
 
 /// Returns the sentences of a text in their order, each once and with single spaces.
@@ -20,7 +21,11 @@ pub fn sentences(text: &str) -> Vec<String> {
     let all = || paragraphs(text).into_iter().flat_map(|paragraph| of_paragraph(&paragraph));
     let full = distinct(all().filter(|sentence| sentence.unicode_words().count() >= WORDS_MIN));
     // A text of nothing but fragments is still better than none.
-    if full.is_empty() { distinct(all().filter(|sentence| sentence.unicode_words().next().is_some())) } else { full }
+    if full.is_empty() {
+        distinct(all().filter(|sentence| sentence.unicode_words().next().is_some()))
+    } else {
+        full
+    }
 }
 
 fn distinct(sentences: impl Iterator<Item = String>) -> Vec<String> {
@@ -105,31 +110,31 @@ mod tests {
     #[test]
     fn sentences_end_where_a_reader_would_end_them() {
         for (text, expected) in [
-            ("The cat sat down there. Then it slept until noon!", vec![
-                "The cat sat down there.",
-                "Then it slept until noon!",
-            ]),
-            ("Dr. J. Smith measured 3.5 km. It was e.g. too far away.", vec![
-                "Dr. J. Smith measured 3.5 km.",
-                "It was e.g. too far away.",
-            ]),
-            ("A line that a margin\nhas parted is one sentence.", vec![
-                "A line that a margin has parted is one sentence.",
-            ]),
-            ("# A heading of four words\nThe text under it goes on.", vec![
-                "A heading of four words",
-                "The text under it goes on.",
-            ]),
+            (
+                "The cat sat down there. Then it slept until noon!",
+                vec!["The cat sat down there.", "Then it slept until noon!"],
+            ),
+            (
+                "Dr. J. Smith measured 3.5 km. It was e.g. too far away.",
+                vec!["Dr. J. Smith measured 3.5 km.", "It was e.g. too far away."],
+            ),
+            (
+                "A line that a margin\nhas parted is one sentence.",
+                vec!["A line that a margin has parted is one sentence."],
+            ),
+            (
+                "# A heading of four words\nThe text under it goes on.",
+                vec!["A heading of four words", "The text under it goes on."],
+            ),
             ("Heading\n\nThe text under it goes on.", vec!["The text under it goes on."]),
-            ("- the first point of all\n- the second point of all\n2) a third one comes last", vec![
-                "the first point of all",
-                "the second point of all",
-                "a third one comes last",
-            ]),
-            ("It is said only once. It is said only once. It ends here and now.", vec![
-                "It is said only once.",
-                "It ends here and now.",
-            ]),
+            (
+                "- the first point of all\n- the second point of all\n2) a third one comes last",
+                vec!["the first point of all", "the second point of all", "a third one comes last"],
+            ),
+            (
+                "It is said only once. It is said only once. It ends here and now.",
+                vec!["It is said only once.", "It ends here and now."],
+            ),
             ("猫は静かに座った。それから眠った。", vec!["猫は静かに座った。", "それから眠った。"]),
             ("No. Yes.", vec!["No.", "Yes."]),
             ("---\n***", vec![]),

@@ -4,8 +4,17 @@ use super::Likeness;
 use super::text_rank::ranks;
 
 /// Words in the name of a task that asks for a summary.
-const TASKS: &[&str] =
-    &["abstract", "digest", "summaries", "summarise", "summarisation", "summarization", "summarize", "summary", "tldr"];
+const TASKS: &[&str] = &[
+    "abstract",
+    "digest",
+    "summaries",
+    "summarise",
+    "summarisation",
+    "summarization",
+    "summarize",
+    "summary",
+    "tldr",
+];
 
 /// Returns whether a task is a summary: `summary`, `article-summary`, `TLDR`.
 pub fn is_summary_task(task: &str) -> bool {
@@ -60,7 +69,10 @@ mod tests {
 
     #[test]
     fn a_text_that_is_short_enough_stays_whole_and_nothing_stays_nothing() {
-        assert_eq!(summarised("It was a dark night. Nobody saw the ship.", 3), "It was a dark night. Nobody saw the ship.");
+        assert_eq!(
+            summarised("It was a dark night. Nobody saw the ship.", 3),
+            "It was a dark night. Nobody saw the ship."
+        );
         assert_eq!(summarised("猫は静かに座った。それから眠った。", 3), "猫は静かに座った。それから眠った。");
         assert_eq!(summarised("", 3), "");
     }

@@ -85,7 +85,8 @@ fn parted<'a>(instruction: &'a str, text: &'a str) -> Option<(&'a str, &'a str)>
 fn headed(line: &str) -> Option<&str> {
     let line = without_label(line);
     let colon = line.match_indices(':').map(|(at, _)| at + 1);
-    let mut parts = colon.map(|end| line.split_at(end)).filter(|(_, text)| text.starts_with(char::is_whitespace));
+    let mut parts =
+        colon.map(|end| line.split_at(end)).filter(|(_, text)| text.starts_with(char::is_whitespace));
     parts.next().filter(|(head, text)| operates(head) && !text.trim().is_empty()).map(|(head, _)| head)
 }
 
@@ -96,7 +97,8 @@ fn within(line: &str) -> Option<Material<'_>> {
     let start = line.find(&words)?;
     // The words come without the punctuation behind them.
     let rest = &line[start + words.len()..];
-    let end = start + words.len() + (rest.len() - rest.trim_start_matches(['.', '!', '?', '"', '”', '\'']).len());
+    let end =
+        start + words.len() + (rest.len() - rest.trim_start_matches(['.', '!', '?', '"', '”', '\'']).len());
     let instruction = format!("{}{}", &line[..start], &line[end..]);
     let text = bare(&line[start..end]);
     (!text.is_empty()).then(|| Material { instruction, text: Cow::Owned(text.to_owned()) })
@@ -164,7 +166,8 @@ mod tests {
 
     #[test]
     fn where_there_is_no_text_to_work_on_there_is_no_material() {
-        for prompt in ["What is a fjord?", "", "---", "Cats sleep.\nDogs bark.\nCows moo.", "Note: it rains."] {
+        for prompt in ["What is a fjord?", "", "---", "Cats sleep.\nDogs bark.\nCows moo.", "Note: it rains."]
+        {
             assert_eq!(Material::of(prompt), None, "{prompt}");
         }
     }
