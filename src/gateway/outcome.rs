@@ -91,13 +91,14 @@ impl GatewayError {
             Self::Overloaded => Degraded::Overloaded,
             Self::Interrupted => Degraded::Interrupted,
             Self::Upstream(failure) => {
-                let kind = failure.error.kind;
-                let is_unknown_model = kind == ProviderErrorKind::ModelMissing && failure.is_model_free;
-                if kind.is_callers_fault() || is_unknown_model {
-                    return None;
+                let ChainFailure { error, attempts, is_model_free, is_out_of_time, .. } = &**failure;
+                match error.kind {
+                    ProviderErrorKind::ModelMissing if *is_model_free => return None,
+                    kind if kind.is_callers_fault() => return None,
+                    ProviderErrorKind::Timeout if *is_out_of_time => Degraded::Deadline,
+                    _ if attempts.is_empty() => Degraded::UpstreamsUnavailable,
+                    _ => Degraded::AllUpstreamsFailed,
                 }
-                let was_asked = !failure.attempts.is_empty();
-                if was_asked { Degraded::AllUpstreamsFailed } else { Degraded::UpstreamsUnavailable }
             }
         })
     }
@@ -159,6 +160,7 @@ mod tests {
             kinds: vec![kind; calls],
             retry_after: None,
             is_model_free,
+            is_out_of_time: kind == ProviderErrorKind::Timeout,
         };
         GatewayError::Upstream(Arc::new(failure)).reason_to_degrade()
     }
@@ -179,6 +181,7 @@ mod tests {
         let limited = |calls| upstream(ProviderErrorKind::RateLimited, calls, false);
         assert_eq!(limited(2), Some(Degraded::AllUpstreamsFailed));
         assert_eq!(limited(0), Some(Degraded::UpstreamsUnavailable));
+        assert_eq!(upstream(ProviderErrorKind::Timeout, 1, false), Some(Degraded::Deadline));
         assert_eq!(GatewayError::Deadline(Duration::ZERO).reason_to_degrade(), Some(Degraded::Deadline));
     }
 }

@@ -38,13 +38,14 @@ impl Gateway {
 }
 
 /// The request is the entry's own, with the limit it was written under, so that a caller with a tighter one cannot cut
-/// the answer of all others. How long it lives is the present caller's wish; labels are nobody's to lose.
+/// the answer of all others. How long it lives is the present caller's wish; labels are nobody's to lose; and nobody
+/// waits, so nobody's patience counts.
 fn refresh_of(entry: &Entry, ask: &Ask, plan: &Plan) -> Job {
     let mut tags = entry.tags.clone();
     tags.extend(ask.directives.tags.iter().filter(|tag| !entry.tags.contains(tag)).cloned());
     let ask = Ask {
         request: Arc::clone(&entry.request),
-        directives: Directives { tags, ..ask.directives.clone() },
+        directives: Directives { tags, deadline: None, ..ask.directives.clone() },
         stream: false,
         request_id: Arc::clone(&ask.request_id),
         patience: None,

@@ -118,6 +118,27 @@ async fn after_a_restart_without_providers_it_comes_from_the_store_and_nobody_wa
 }
 
 #[tokio::test]
+async fn whoever_could_not_be_asked_has_not_failed() {
+    // The model stands in a list, so that its upstream's refusal of our key is our business.
+    let settings = format!("{STEADY}{EXACT}[[providers]]\nmodels = [\"parrot\"]");
+    for reply in [
+        Reply::error(429, "later", None, None).header("retry-after", "600"),
+        Reply::error(401, "words about our key", None, None),
+    ] {
+        let app = TestApp::with(&settings).await;
+        expired(&app, PROMPT).await;
+        app.upstream.always(reply);
+        assert_eq!(app.generate(PROMPT).await.header("x-degraded"), "all-upstreams-failed");
+        let calls = app.upstream.calls();
+        let stale = app.generate(PROMPT).await;
+        assert_eq!((stale.source(), stale.header("x-degraded")), ("stale", "upstreams-unavailable"));
+        assert_eq!(status_without_ttl(&stale).1, "refrain; hit; ttl=-");
+        assert!(!stale.has_header("x-upstream-attempts"));
+        assert_eq!(app.upstream.calls(), calls);
+    }
+}
+
+#[tokio::test]
 async fn whoever_waits_no_longer_is_given_it_and_the_late_answer_is_kept() {
     let app = steady().await;
     expired(&app, PROMPT).await;
