@@ -47,7 +47,7 @@ impl Gateway {
         let is_wanted = job.ask.may_degrade && !job.ask.directives.only_if_cached;
         let Some(reason) = error.reason_to_degrade().filter(|_| is_wanted) else { return Err(error) };
         let patience =
-            Patience { embeds_until: Instant::now() + PARTS_PATIENCE, ends: Instant::now() + PATIENCE };
+            Patience { parts_until: Instant::now() + PARTS_PATIENCE, ends: Instant::now() + PATIENCE };
         for step in &job.plan.route.degrade.ladder {
             if let Some(found) = self.step(*step, job, patience).await {
                 let step = degrade::source_of(*step);
@@ -68,12 +68,12 @@ impl Gateway {
             LadderStep::Stale => {
                 let question = question(ask, plan);
                 let looking = self.cache.stale(&question, expired_for);
-                return timeout_at(patience.embeds_until, looking).await.ok()?.map(Found::Entry);
+                return timeout_at(patience.parts_until, looking).await.ok()?.map(Found::Entry);
             }
             LadderStep::Nearest => {
                 let question = question(ask, plan);
                 let looking = self.cache.nearest(&question, expired_for, embedding.clone());
-                return timeout_at(patience.embeds_until, looking).await.ok()?.map(Found::Entry);
+                return timeout_at(patience.parts_until, looking).await.ok()?.map(Found::Entry);
             }
             LadderStep::Extractive => {
                 let embedder = self.cache.semantic().map(|tier| &**tier.embedder());

@@ -28,11 +28,11 @@ impl Default for Texts {
     }
 }
 
-/// How long a summary may take.
+/// How long the ladder may take.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
-    /// Until then sentences are embedded; whatever is missing by then, their words are compared instead.
-    pub embeds_until: Instant,
+    /// Until then store, index and embedder are waited for.
+    pub parts_until: Instant,
     /// The end of all.
     pub ends: Instant,
 }
@@ -54,7 +54,7 @@ impl Texts {
     }
 
     /// Returns the most telling sentences of the text in the prompt, if a summary is asked for: by the task, or by the
-    /// prompt itself.
+    /// prompt itself. Where their embeddings cannot be had in time, their words are compared.
     pub(super) async fn summary(
         &self,
         request: &ChatRequest,
@@ -74,7 +74,7 @@ impl Texts {
         };
         let sentences = self.made(cut, patience.ends).await.filter(|found| !found.is_empty())?;
         let embeddings = match embedder {
-            Some(embedder) => embedded(&sentences, embedder, patience.embeds_until).await,
+            Some(embedder) => embedded(&sentences, embedder, patience.parts_until).await,
             None => None,
         };
         let rank = move || {
@@ -158,7 +158,7 @@ mod tests {
     #[tokio::test]
     async fn a_summary_is_made_where_one_is_asked_for_and_without_an_embedder_too() {
         let summary = async |prompt: &str, task| {
-            let patience = Patience { embeds_until: soon(), ends: soon() };
+            let patience = Patience { parts_until: soon(), ends: soon() };
             let request = ChatRequest::from_prompt(prompt);
             Texts::default().summary(&request, task, 1, None, patience).await
         };

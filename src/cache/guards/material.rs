@@ -141,6 +141,8 @@ fn without_mark(text: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -179,5 +181,25 @@ mod tests {
         assert!(asks("List the key points of this text:\n\nCats sleep. Dogs bark."));
         assert!(!asks("Correct the grammar of this text: The summary were bad."));
         assert!(!asks("What is a summary judgment?"));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_taken_apart_was_there(
+            pieces in prop::collection::vec(
+                prop::sample::select(vec![
+                    "Summarise", "this", "text", "the following", ":", ": ", "\n", "\n\n", "Cats sleep.", "é", "\"", "```",
+                    "Text: ", " ", "above", "in one sentence", "?", "---",
+                ]),
+                0..12,
+            ),
+        ) {
+            let prompt = pieces.concat();
+            if let Some(material) = Material::of(&prompt) {
+                prop_assert!(!material.text.trim().is_empty(), "{prompt:?}");
+                let there = prompt.contains(&*material.text) || collapsed(&prompt).contains(&*material.text);
+                prop_assert!(there, "{material:?} of {prompt:?}");
+            }
+        }
     }
 }
