@@ -13,6 +13,7 @@
 //!           providers  encode → transport → decode → ChatResponse | ProviderError
 //!           quality    is the answer fit to be stored?
 //!           cache      insert (memory now; store and index in a tracked background task)
+//!           degrade    nobody answered: the route's ladder
 //! http      Outcome { answer, source } → wire dialect → body or SSE, and headers
 //! ```
 //!
@@ -45,12 +46,13 @@
 //! | 4 | [`alerts`] | no request waits for it; what to say is decided without a clock |
 //! | 4 | [`cache`] | may never break a request: a failing tier is a miss; its rules do no I/O and read no clock |
 //! | 4 | [`router`] | walks chains under timers; knows of the cache only the settings it carries |
-//! | 5 | [`gateway`] | the journey; the one way into the cache is its `admit` |
-//! | 6 | [`jobs`] | a client of `gateway`: a job is promised after its commit and ends once |
-//! | 7 | [`http`] | alone knows axum; the one mapping from errors to statuses |
-//! | 8 | [`app`] | alone names every concrete type |
-//! | 9 | [`cli`] | one file per subcommand |
-//! | 10 | `main` | the only process exit |
+//! | 5 | [`degrade`] | what can be made of a prompt without a model; pure, and never stored |
+//! | 6 | [`gateway`] | the journey; the one way into the cache is its `admit` |
+//! | 7 | [`jobs`] | a client of `gateway`: a job is promised after its commit and ends once |
+//! | 8 | [`http`] | alone knows axum; the one mapping from errors to statuses |
+//! | 9 | [`app`] | alone names every concrete type |
+//! | 10 | [`cli`] | one file per subcommand |
+//! | 11 | `main` | the only process exit |
 //!
 //! Three traits stand at the borders of the process: [`embed::Embedder`], [`index::VectorIndex`] and
 //! [`providers::Provider`].
@@ -87,6 +89,8 @@ pub mod webhook;
 pub mod alerts;
 pub mod cache;
 pub mod router;
+
+pub mod degrade;
 
 pub mod gateway;
 

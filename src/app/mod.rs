@@ -95,7 +95,7 @@ impl App {
         let (keeping, kept) = cell::channel(reload::keeping(config));
         let (alerts, alerted) = cell::channel(config.alerts.clone());
         background.spawn(learn_keys(Arc::clone(&store), stop.clone()));
-        background.spawn(Indexer::new(Arc::clone(&cache), stop.clone()).run());
+        background.spawn(Indexer::new(Arc::clone(&cache), stop.clone(), kept.clone()).run());
         background.spawn(Sweeper::new(Arc::clone(&cache), stop.clone(), kept).run());
         background.spawn(Alerts::new(heard, alerted, Arc::clone(&telemetry), stop.clone()).run());
 

@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, watch as cell};
 
 use super::build::{Parts, wants_semantic_tier};
 use crate::cache::Keeping;
-use crate::config::{AlertsConfig, Config, Secret};
+use crate::config::{AlertsConfig, Config, LadderStep, Secret};
 use crate::gateway::Gateway;
 use crate::http::{BodyLimits, Edge, Keys, Reloaded};
 use crate::router::Router;
@@ -182,8 +182,18 @@ fn edge(config: &Config) -> Edge {
 
 /// Returns what the sweeper keeps.
 pub(super) fn keeping(config: &Config) -> Keeping {
-    // The longest that any route keeps stale answers: an entry does not say which route it came by.
-    let of_routes = config.routes.iter().filter_map(|route| route.cache.stale_if_error_seconds);
-    let seconds = of_routes.fold(config.cache.stale_if_error_seconds, u64::max);
-    Keeping { stale_for: Duration::from_secs(seconds), store_bytes: config.cache.store_capacity_bytes }
+    // The longest that any route serves stale answers: an entry does not say which route it came by.
+    let caches = config.routes.iter().map(|route| config.cache.overridden(&route.cache));
+    let seconds = caches
+        .chain([config.cache.clone()])
+        .map(|cache| cache.stale_if_error_seconds.max(cache.stale_while_revalidate_seconds));
+    let stale_for = Duration::from_secs(seconds.max().unwrap_or(0));
+    let ladders = config.routes.iter().map(|route| config.degrade.overridden(&route.degrade).ladder);
+    let has_nearest = |ladder: Vec<LadderStep>| ladder.contains(&LadderStep::Nearest);
+    let is_near_wanted = ladders.chain([config.degrade.ladder.clone()]).any(has_nearest);
+    Keeping {
+        stale_for,
+        near_for: if is_near_wanted { stale_for } else { Duration::ZERO },
+        store_bytes: config.cache.store_capacity_bytes,
+    }
 }

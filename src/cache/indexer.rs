@@ -8,9 +8,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch as cell;
 use tokio_util::sync::CancellationToken;
 
-use super::{Cache, SemanticTier, VectorError};
+use super::{Accepts, Cache, Keeping, SemanticTier, VectorError};
 use crate::embed::EmbedError;
 use crate::index::{Fill, IndexError, Point, Status, WantsFill};
 use crate::store::{Cursor, StoreError, StoredPoint};
@@ -19,6 +20,7 @@ use crate::store::{Cursor, StoreError, StoredPoint};
 pub struct Indexer {
     cache: Arc<Cache>,
     shutdown: CancellationToken,
+    keeping: cell::Receiver<Keeping>,
     /// Whether the index answered last time, so that a change is logged once and not every second.
     is_reachable: bool,
     has_warned_of_crowd: bool,
@@ -34,11 +36,12 @@ const PULSES_PER_SEARCH: u32 = 5;
 const PAGE: u32 = 256;
 
 impl Indexer {
-    /// Returns the keeper of this cache's index.
-    pub fn new(cache: Arc<Cache>, shutdown: CancellationToken) -> Self {
+    /// Returns the keeper of this cache's index. What `keeping` brings later counts from the next fill on.
+    pub fn new(cache: Arc<Cache>, shutdown: CancellationToken, keeping: cell::Receiver<Keeping>) -> Self {
         Self {
             cache,
             shutdown,
+            keeping,
             is_reachable: true,
             has_warned_of_crowd: false,
             looked_until: Cursor::default(),
@@ -109,9 +112,11 @@ impl Indexer {
         let index = tier.vector_index();
         let embedder = tier.embedder().version().as_str();
         index.fill(Fill::Begin).await?;
+        let near_for = self.keeping.borrow().near_for;
+        let fresh_at = Accepts::default().or_stale_for(near_for).expired_before(self.cache.now());
         let (mut written, mut cursor) = (0, Cursor::default());
         loop {
-            let page = self.cache.store().vectors_after(embedder, cursor, PAGE, self.cache.now()).await?;
+            let page = self.cache.store().vectors_after(embedder, cursor, PAGE, fresh_at).await?;
             written += page.items.len() as u64;
             index.fill(Fill::Points(page.items.into_iter().map(point_of).collect())).await?;
             if page.is_last {

@@ -12,8 +12,10 @@ pub mod guards;
 mod hits;
 mod indexer;
 mod memory;
+mod nearest;
 mod policy;
 mod semantic;
+mod stale;
 mod sweeper;
 pub mod volatile;
 
@@ -80,6 +82,8 @@ pub struct Question<'a> {
     /// How much of the cache may be read.
     pub read: CacheMode,
     pub accepts: Accepts,
+    /// How long after its expiry an equal entry will do besides, because a fresh one is made meanwhile.
+    pub grace: Duration,
     /// The caller's own threshold, which can only be stricter than the configured one.
     pub threshold: Option<f32>,
     pub settings: &'a SemanticConfig,
@@ -90,10 +94,19 @@ impl Question<'_> {
         self.request.limit.map(|limit| limit.tokens)
     }
 
-    /// Returns whether this entry, found under an equal or a similar request, may answer now. What the index or the
-    /// memory says is only a pointer: whose it is, its age and its length are checked here, every time.
+    /// Returns whether this entry, found under a similar request, may answer now. What the index or the memory says is
+    /// only a pointer: whose it is, its age and its length are checked here, every time.
     fn admits(&self, entry: &Entry, now: UnixMillis) -> bool {
-        entry.tenant == *self.tenant && self.accepts.admits(entry, now) && entry.serves_limit(self.limit())
+        self.admits_within(self.accepts, entry, now)
+    }
+
+    /// Returns the same of an entry under an equal request, which has the time of grace besides.
+    fn admits_equal(&self, entry: &Entry, now: UnixMillis) -> bool {
+        self.admits_within(self.accepts.or_stale_for(self.grace), entry, now)
+    }
+
+    fn admits_within(&self, accepts: Accepts, entry: &Entry, now: UnixMillis) -> bool {
+        entry.tenant == *self.tenant && accepts.admits(entry, now) && entry.serves_limit(self.limit())
     }
 }
 
@@ -176,7 +189,7 @@ impl Cache {
     }
 
     fn in_memory(&self, question: &Question<'_>, now: UnixMillis) -> Option<Arc<Entry>> {
-        self.memory.get(&question.key.fingerprint).filter(|entry| question.admits(entry, now))
+        self.memory.get(&question.key.fingerprint).filter(|entry| question.admits_equal(entry, now))
     }
 
     /// Looks into memory alone, which takes less than a microsecond and never waits.
@@ -234,10 +247,20 @@ impl Cache {
     }
 
     async fn in_store(&self, question: &Question<'_>, now: UnixMillis) -> Option<Arc<Entry>> {
-        let outcome = tokio::time::timeout(STORE_BUDGET, self.load_stored(&question.key.fingerprint)).await;
-        let (found, outcome) = match outcome {
+        let (found, outcome) = self.read_store(question, now).await;
+        self.telemetry.lookup("store", outcome);
+        found
+    }
+
+    /// Reads the store within its budget; returns what it has, and `hit`, `miss`, `error` or `timeout`.
+    async fn read_store(
+        &self,
+        question: &Question<'_>,
+        now: UnixMillis,
+    ) -> (Option<Arc<Entry>>, &'static str) {
+        match tokio::time::timeout(STORE_BUDGET, self.load_stored(&question.key.fingerprint)).await {
             Ok(Ok(found)) => {
-                let found = found.filter(|entry| question.admits(entry, now));
+                let found = found.filter(|entry| question.admits_equal(entry, now));
                 let outcome = if found.is_some() { "hit" } else { "miss" };
                 (found, outcome)
             }
@@ -249,9 +272,7 @@ impl Cache {
                 tracing::warn!("the store was too slow for a look-up, which is a miss");
                 (None, "timeout")
             }
-        };
-        self.telemetry.lookup("store", outcome);
-        found
+        }
     }
 
     /// Says what the exact tiers have for a question, without counting or keeping anything.
@@ -260,7 +281,7 @@ impl Cache {
         let outcome = |is_hit| if is_hit { "hit" } else { "miss" };
         let memory = self.in_memory(question, now).is_some();
         let store = match self.store.get(&question.key.fingerprint).await {
-            Ok(found) => outcome(found.is_some_and(|entry| question.admits(&entry, now))).to_owned(),
+            Ok(found) => outcome(found.is_some_and(|entry| question.admits_equal(&entry, now))).to_owned(),
             Err(error) => error.to_string(),
         };
         (outcome(memory), store)

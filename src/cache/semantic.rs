@@ -106,13 +106,24 @@ impl SemanticTier {
             return Ok(None);
         }
         let began = Instant::now();
-        let neighbours = self.neighbours(cache, question, key, embedding).await?;
+        let neighbours = self.neighbours(cache, question, key, embedding, SIMILARITY_FLOOR).await?;
         timing.search = Some(millis_since(began));
         cache.telemetry.searched(began.elapsed().as_secs_f64());
         let Some(best) = neighbours.first() else { return Ok(None) };
         cache.telemetry.similarity(best.similarity);
-
         let settings = self.settings(question);
+        self.first_agreed(cache, question, (prompt, embedding), neighbours, &settings).await
+    }
+
+    /// Returns the first of these neighbours, best first, that may answer and that every layer agrees to.
+    pub(super) async fn first_agreed(
+        &self,
+        cache: &Cache,
+        question: &Question<'_>,
+        (prompt, embedding): (&str, &Embedding),
+        neighbours: Vec<Neighbour>,
+        settings: &Settings,
+    ) -> Result<Option<Hit>, Broken> {
         let asked = Analysed::new(prompt);
         for neighbour in neighbours {
             if neighbour.similarity < settings.similarity_threshold {
@@ -126,7 +137,7 @@ impl SemanticTier {
             }
             let stored = Analysed::new(entry.request.last_prompt().unwrap_or(""));
             let pair = pair(&asked, embedding, &stored, neighbour.similarity);
-            match decision::decide(&pair, &settings) {
+            match decision::decide(&pair, settings) {
                 Decision::Serve => {
                     let similarity = Some(neighbour.similarity);
                     return Ok(Some(Hit { entry, tier: Tier::Semantic, similarity }));
@@ -137,19 +148,21 @@ impl SemanticTier {
         Ok(None)
     }
 
-    async fn neighbours(
+    pub(super) async fn neighbours(
         &self,
         cache: &Cache,
         question: &Question<'_>,
         key: SemanticKey,
         embedding: &Embedding,
+        similarity_min: f32,
     ) -> Result<Vec<Neighbour>, Broken> {
         let search = Search {
             vector: embedding.vector(),
             within: Within::Partition(key.partition(self.embedder.version().as_str())),
-            now_ms: cache.now().0,
+            // What the question accepts past its time is sought, too.
+            now_ms: question.accepts.expired_before(cache.now()).0,
             limit: question.settings.candidates,
-            similarity_min: SIMILARITY_FLOOR,
+            similarity_min,
         };
         Ok(self.index.search(search).await?)
     }
@@ -171,9 +184,13 @@ impl SemanticTier {
         Ok(may_answer.then_some(entry))
     }
 
-    fn settings(&self, question: &Question<'_>) -> Settings {
-        let SemanticConfig { similarity_threshold, guards, .. } = question.settings;
-        let configured = similarity_threshold.unwrap_or(self.model.similarity_threshold);
+    pub(super) fn configured_threshold(&self, question: &Question<'_>) -> f32 {
+        question.settings.similarity_threshold.unwrap_or(self.model.similarity_threshold)
+    }
+
+    pub(super) fn settings(&self, question: &Question<'_>) -> Settings {
+        let SemanticConfig { guards, .. } = question.settings;
+        let configured = self.configured_threshold(question);
         let layers = GuardName::ALL
             .into_iter()
             .filter(|guard| !guards.contains(guard))
@@ -208,7 +225,7 @@ impl SemanticTier {
         let settings = self.settings(question);
         let asked = Analysed::new(prompt);
         let mut judged: Vec<Judged> = Vec::new();
-        for neighbour in self.neighbours(cache, question, key, &embedding).await? {
+        for neighbour in self.neighbours(cache, question, key, &embedding, SIMILARITY_FLOOR).await? {
             let Some(entry) = cache.view(&neighbour.key).await? else { continue };
             let stored = Analysed::new(entry.request.last_prompt().unwrap_or(""));
             let pair = pair(&asked, &embedding, &stored, neighbour.similarity);
@@ -327,7 +344,7 @@ fn objections(cache: &Cache, question: &Question<'_>, entry: &Entry) -> Vec<(&'s
 }
 
 /// What broke; the reason carries no prompt.
-struct Broken(String);
+pub(super) struct Broken(pub(super) String);
 
 impl<E: std::error::Error> From<E> for Broken {
     fn from(error: E) -> Self {

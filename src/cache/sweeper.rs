@@ -20,8 +20,10 @@ pub struct Sweeper {
 /// What is kept, and how much of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keeping {
-    /// How long an expired entry is kept for the time when no provider answers.
+    /// How long an expired entry is kept for the time when no provider answers, or until a fresh one is made.
     pub stale_for: Duration,
+    /// How long it can be found by similarity, which one step of the ladder asks for.
+    pub near_for: Duration,
     /// The most that the store holds.
     pub store_bytes: u64,
 }
@@ -68,7 +70,7 @@ impl Sweeper {
     /// The store's; the next sweep goes on from there.
     pub async fn sweep(&self) -> Result<(), StoreError> {
         let store = self.cache.store();
-        let Keeping { stale_for, store_bytes } = *self.keeping.borrow();
+        let Keeping { stale_for, near_for: _, store_bytes } = *self.keeping.borrow();
         let expired = store.sweep(self.cache.now(), stale_for).await?;
         self.drop_everywhere(&expired, "expired").await;
         let evicted = store.evict(store_bytes, self.cache.now()).await?;

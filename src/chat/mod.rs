@@ -21,7 +21,7 @@ pub use entry::{Entry, UnixMillis};
 pub use identity::{EndUser, Fingerprint, ModelAlias, Namespace, Owner, Partition, SemanticKey, TenantId};
 pub use key::{CANONICAL_VERSION, Key, KeyRules, NoUser, OwnerNames};
 pub use part::{Image, ImageSource, Part, Reasoning, ToolCall};
-pub use provenance::{Attempt, CacheStatus, Source, Tier, Timing};
+pub use provenance::{Attempt, CacheStatus, Degraded, Forward, Source, Tier, Timing};
 pub use request::{
     CacheMark, ChatRequest, Dialect, JsonSchema, LimitSpelling, MarkedPlace, Message, OutputFormat,
     OutputLimit, Role, Sampling, Tool, ToolChoice,

@@ -18,6 +18,11 @@ impl Bill {
         Self { cost_usd, saved_usd: cost_usd.map(|_| 0.0) }
     }
 
+    /// Returns the bill of an answer of the ladder: nothing was spent, and nothing spared that could have been had.
+    pub(super) const fn of_ladder() -> Self {
+        Self { cost_usd: Some(0.0), saved_usd: Some(0.0) }
+    }
+
     /// Returns the bill of a request that is given what another one paid: a follower's, or a hit's.
     pub(super) fn of_guest(cost_usd: Option<f64>) -> Self {
         Self { cost_usd: Some(0.0), saved_usd: cost_usd }
@@ -35,5 +40,6 @@ mod tests {
         assert_eq!(Bill::of_guest(Some(0.5)), bill(Some(0.0), Some(0.5)));
         assert_eq!(Bill::of_leader(None), bill(None, None));
         assert_eq!(Bill::of_guest(None), bill(Some(0.0), None));
+        assert_eq!(Bill::of_ladder(), bill(Some(0.0), Some(0.0)));
     }
 }

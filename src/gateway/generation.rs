@@ -23,7 +23,7 @@ use crate::single_flight::{Ending, Follower, Full, Leader, Role, SingleFlight};
 use crate::telemetry::Telemetry;
 
 pub(super) type Flights = SingleFlight<FlightKey, Piece, Arc<Generated>, GatewayError>;
-type Leading = Leader<FlightKey, Piece, Arc<Generated>, GatewayError>;
+pub(super) type Leading = Leader<FlightKey, Piece, Arc<Generated>, GatewayError>;
 type Following = Follower<Piece, Arc<Generated>, GatewayError>;
 
 /// What requests must have in common to share a generation.
@@ -69,7 +69,8 @@ pub(super) struct Job {
     pub(super) plan: Plan,
     /// The prompt's embedding, where the look-up got that far.
     pub(super) embedding: Option<Embedding>,
-    began: Instant,
+    /// When the look-up had ended.
+    pub(super) began: Instant,
 }
 
 impl Job {
@@ -77,7 +78,7 @@ impl Job {
         Self { ask, plan, embedding, began }
     }
 
-    fn flight_key(&self) -> FlightKey {
+    pub(super) fn flight_key(&self) -> FlightKey {
         FlightKey {
             fingerprint: self.plan.key.fingerprint,
             limit: self.ask.request.limit.map(|limit| limit.tokens),
@@ -152,7 +153,7 @@ impl Gateway {
     }
 
     /// The leader's task.
-    async fn lead(self: Arc<Self>, leader: Leading, job: Arc<Job>) {
+    pub(super) async fn lead(self: Arc<Self>, leader: Leading, job: Arc<Job>) {
         let began = Deadline::now();
         let times = Times {
             first_token: began + self.limits.deadline_of(&job.ask),
@@ -225,7 +226,7 @@ impl Job {
         }
     }
 
-    fn key(&self) -> Option<Fingerprint> {
+    pub(super) fn key(&self) -> Option<Fingerprint> {
         (!self.plan.policy.is_bypass()).then_some(self.plan.key.fingerprint)
     }
 
@@ -235,6 +236,7 @@ impl Job {
         Outcome {
             answer: Answer::Whole(Arc::clone(answer)),
             source: Source::Upstream,
+            degraded: None,
             tier: None,
             key: self.key(),
             entry: entry.map(|entry| entry.key),
@@ -268,6 +270,7 @@ impl Job {
                 becomes: self.plan.policy.write.is_ok().then_some(self.plan.key.fingerprint),
             }),
             source: Source::Upstream,
+            degraded: None,
             tier: None,
             key: self.key(),
             // Not known before the end. Where it becomes an entry, it lies under the request's own key.

@@ -1,7 +1,8 @@
 //! What happens to a request, from beginning to end?
 //!
 //! [`Gateway::answer`] tells the whole story: plan it (resolve the name, judge by policy, key), look it up, and only
-//! then have it generated, once however many ask. Everything else in this folder serves that story or explains it.
+//! then have it generated, once however many ask; and where nobody answers, go down the route's ladder. Everything else
+//! in this folder serves that story or explains it.
 
 mod admit;
 mod bill;
@@ -10,18 +11,22 @@ mod explain;
 mod feedback;
 mod forward;
 mod generation;
+mod ladder;
 mod outcome;
+mod refresh;
 mod switch;
+mod texts;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::time::{Instant as Deadline, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::cache::volatile::Volatility;
-use crate::cache::{Accepts, Cache, Lookup, Policy, Question};
-use crate::chat::{ChatRequest, Directives, EndUser, Key, OwnerNames, Timing};
+use crate::cache::{Accepts, Cache, Hit, Lookup, Policy, Question};
+use crate::chat::{ChatRequest, Directives, EndUser, Key, OwnerNames, Tier, Timing, UnixMillis};
 use crate::config::{CacheMode, Config, OnDisconnect, QualityConfig};
 use crate::router::{Route, Router};
 use crate::telemetry::Telemetry;
@@ -35,6 +40,7 @@ pub use outcome::{Answer, GatewayError, Outcome};
 pub use switch::AiSwitch;
 
 use generation::{Flights, Job};
+use texts::Texts;
 
 /// The way of every request.
 pub struct Gateway {
@@ -43,6 +49,7 @@ pub struct Gateway {
     ai: Arc<AiSwitch>,
     flights: Flights,
     limits: Limits,
+    texts: Texts,
     telemetry: Arc<Telemetry>,
     /// Generations under way: they outlive the callers that began them.
     tasks: TaskTracker,
@@ -99,9 +106,12 @@ pub struct Ask {
     pub request_id: Arc<str>,
     /// How long it may take where nobody waits; `None` takes the server's deadline.
     pub patience: Option<Duration>,
+    /// Whether the route's ladder may answer where nobody else does.
+    pub may_degrade: bool,
 }
 
 /// What is to be done with a request, decided without asking anybody.
+#[derive(Clone)]
 struct Plan {
     route: Arc<Route>,
     policy: Policy,
@@ -117,6 +127,22 @@ impl Plan {
             self.policy = self.policy.of_volatile(&self.route.cache);
         }
     }
+
+    /// Returns how long after its expiry an equal entry is handed out while a fresh answer is made. Who may not write
+    /// has none made, and so waits for an answer of its own.
+    fn grace(&self) -> Duration {
+        match self.policy.write {
+            Ok(()) => Duration::from_secs(self.route.cache.stale_while_revalidate_seconds),
+            Err(_) => Duration::ZERO,
+        }
+    }
+
+    /// Returns whether a hit is past its time and in the time of grace.
+    fn is_revalidated(&self, hit: &Hit, now: UnixMillis) -> bool {
+        hit.tier != Tier::Semantic
+            && !hit.entry.is_fresh(now)
+            && now < hit.entry.expires_at.after(self.grace())
+    }
 }
 
 impl Gateway {
@@ -130,7 +156,8 @@ impl Gateway {
         tasks: TaskTracker,
         shutdown: CancellationToken,
     ) -> Self {
-        Self { cache, router, ai, flights: Flights::new(FLIGHTS_MAX), limits, telemetry, tasks, shutdown }
+        let (flights, texts) = (Flights::new(FLIGHTS_MAX), Texts::default());
+        Self { cache, router, ai, flights, limits, texts, telemetry, tasks, shutdown }
     }
 
     /// Answers a request from the cache or, where that has nothing, from a provider.
@@ -162,12 +189,10 @@ impl Gateway {
         if plan.policy.read != CacheMode::Off
             && let Some(hit) = self.cache.recall(&question(&ask, &plan), &mut timing)
         {
-            return Ok(Outcome::of_hit(hit, &plan, self.cache.now(), timing));
+            return Ok(self.hand_out(hit, &ask, &plan, timing));
         }
-        let limit = self.limits.wait_of(&ask);
         // Boxed, so that the hit above does not carry the room for all that may come after it.
-        let journey = Box::pin(self.beyond_memory(ask, plan, timing));
-        tokio::time::timeout(limit, journey).await.unwrap_or(Err(GatewayError::Deadline(limit)))
+        Box::pin(self.beyond_memory(ask, plan, timing)).await
     }
 
     async fn beyond_memory(
@@ -176,23 +201,47 @@ impl Gateway {
         mut plan: Plan,
         mut timing: Timing,
     ) -> Result<Outcome, GatewayError> {
+        let limit = self.limits.wait_of(&ask);
+        let deadline = Deadline::now() + limit;
         plan.consider_the_prompt(&ask.request);
         let mut embedding = None;
         if plan.policy.read != CacheMode::Off {
-            match self.cache.look_up(&question(&ask, &plan), &mut timing).await {
-                Lookup::Hit(hit) => return Ok(Outcome::of_hit(hit, &plan, self.cache.now(), timing)),
-                Lookup::Miss(miss) => embedding = miss.embedding,
+            let look_up = timeout_at(deadline, self.cache.look_up(&question(&ask, &plan), &mut timing)).await;
+            match look_up {
+                Ok(Lookup::Hit(hit)) => return Ok(self.hand_out(hit, &ask, &plan, timing)),
+                Ok(Lookup::Miss(miss)) => embedding = miss.embedding,
+                Err(_) => {}
             }
         }
-        if ask.directives.only_if_cached {
+        let job = Arc::new(Job::new(ask, plan, embedding, Instant::now()));
+        let generated = if Deadline::now() < deadline {
+            timeout_at(deadline, self.ask_upstream(&job, timing)).await
+        } else {
+            Ok(Err(GatewayError::Deadline(limit)))
+        };
+        match generated.unwrap_or(Err(GatewayError::Deadline(limit))) {
+            Ok(outcome) => Ok(outcome),
+            Err(error) => self.descend(&job, error, timing).await,
+        }
+    }
+
+    async fn ask_upstream(self: &Arc<Self>, job: &Arc<Job>, timing: Timing) -> Result<Outcome, GatewayError> {
+        if job.ask.directives.only_if_cached {
             return Err(GatewayError::OnlyIfCached);
         }
-        if plan.route.chain.is_empty() {
+        if job.plan.route.chain.is_empty() {
             return Err(GatewayError::NoProvider);
         }
-        let stream = ask.stream;
-        let job = Arc::new(Job::new(ask, plan, embedding, Instant::now()));
-        self.generate(&job, stream, timing).await
+        self.generate(job, job.ask.stream, timing).await
+    }
+
+    /// Answers by an entry; one that is past its time is made anew in the background.
+    fn hand_out(self: &Arc<Self>, hit: Hit, ask: &Ask, plan: &Plan, timing: Timing) -> Outcome {
+        let now = self.cache.now();
+        if plan.is_revalidated(&hit, now) {
+            self.refresh(&hit.entry, ask, plan);
+        }
+        Outcome::of_hit(hit, plan, now, timing)
     }
 
     fn plan(&self, ask: &Ask) -> Result<Plan, GatewayError> {
@@ -218,6 +267,7 @@ fn question<'a>(ask: &'a Ask, plan: &'a Plan) -> Question<'a> {
         rules: &plan.route.key_rules,
         read: plan.policy.read,
         accepts: Accepts { max_age: ask.directives.max_age, max_stale: ask.directives.max_stale },
+        grace: plan.grace(),
         threshold: ask.directives.threshold,
         settings: &plan.route.cache.semantic,
     }

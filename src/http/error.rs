@@ -494,5 +494,7 @@ mod tests {
         }
         let overloaded = HttpError::from(GatewayError::Overloaded).into_response();
         assert_eq!(header(&overloaded, "retry-after"), Some("1"));
+        let disabled = HttpError::from(GatewayError::AiDisabled).into_response();
+        assert_eq!((disabled.status().as_u16(), header(&disabled, "x-should-retry")), (503, Some("false")));
     }
 }

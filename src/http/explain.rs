@@ -51,8 +51,14 @@ pub(super) async fn explain(
         request.betas = anthropic_headers::betas(&headers)?;
     }
     let directives = directives::read(&headers, cache, task, tenant)?;
-    let ask =
-        Ask { request: Arc::new(request), directives, stream: delivery.stream, request_id, patience: None };
+    let ask = Ask {
+        request: Arc::new(request),
+        directives,
+        stream: delivery.stream,
+        request_id,
+        patience: None,
+        may_degrade: false,
+    };
     let gateway = state.gateway.load_full();
     Ok(json::respond(&ExplanationJson::from(gateway.explain(ask).await?)))
 }

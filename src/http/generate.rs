@@ -7,7 +7,7 @@ use axum::response::Response;
 
 use super::state::AppState;
 use super::{generation, jobs, prefer};
-use crate::chat::{ChatResponse, Dialect, FinishReason, Source};
+use crate::chat::{ChatResponse, Dialect, FinishReason};
 use crate::gateway::{Answer, Conclusion, Outcome};
 use crate::wire::native::{NativeAnswer, NativeCache};
 
@@ -31,10 +31,11 @@ pub(super) fn answer_of(outcome: &Outcome, sees_internals: bool, latency_ms: f64
             entry: outcome.entry.filter(|_| sees_internals).map(|entry| entry.to_string()),
             tier: outcome.tier.map(|tier| tier.name().to_owned()),
             similarity: outcome.similarity.filter(|_| sees_internals).map(four_digits),
-            age_seconds: (outcome.source != Source::Upstream).then_some(outcome.age_seconds),
+            age_seconds: outcome.source.is_from_cache().then_some(outcome.age_seconds),
             ttl_seconds: outcome.ttl_seconds,
         },
         quality: outcome.quality.map(hundredths),
+        degraded: outcome.degraded.map(|reason| reason.name().to_owned()),
         latency_ms: hundredths(latency_ms),
         cost_usd: outcome.bill.cost_usd,
         saved_usd: outcome.bill.saved_usd,

@@ -36,7 +36,7 @@ pub(super) async fn answer(dialect: Dialect, state: Arc<AppState>, request: Requ
     let mut record = Record::begin(Arc::clone(&state.telemetry), Arc::clone(&id), dialect);
     match ask(dialect, &state, &parts, body, id, &caller, &mut record).await {
         Ok((outcome, delivery)) => {
-            record.answered(outcome.source);
+            record.answered(outcome.source, outcome.degraded);
             respond(dialect, outcome, delivery, caller.sees_internals(), record, &state)
         }
         Err(error) => {
@@ -75,8 +75,14 @@ async fn ask(
     let gateway = state.gateway.load_full();
     record.routed(gateway.route_label(request.model.as_deref()));
     let status_of_none = status_of_none(&directives);
-    let ask =
-        Ask { request: Arc::new(request), directives, stream: delivery.stream, request_id, patience: None };
+    let ask = Ask {
+        request: Arc::new(request),
+        directives,
+        stream: delivery.stream,
+        request_id,
+        patience: None,
+        may_degrade: true,
+    };
     let outcome = gateway.answer(ask).await.map_err(|error| failure(error, status_of_none))?;
     Ok((outcome, delivery))
 }

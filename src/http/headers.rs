@@ -8,13 +8,14 @@ use axum::http::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, HeaderName};
 use axum::http::{HeaderMap, HeaderValue};
 use bytes::BytesMut;
 
-use crate::chat::{Attempt, Source, Timing, Usd};
+use crate::chat::{Attempt, Timing, Usd};
 use crate::gateway::{Bill, Outcome};
 
 pub(super) const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 pub(super) const UPSTREAM_ATTEMPTS: HeaderName = HeaderName::from_static("x-upstream-attempts");
 pub(super) const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 pub(super) const CACHE_SOURCE: HeaderName = HeaderName::from_static("x-cache-source");
+const DEGRADED: HeaderName = HeaderName::from_static("x-degraded");
 const CACHE_TIER: HeaderName = HeaderName::from_static("x-cache-tier");
 const CACHE_KEY: HeaderName = HeaderName::from_static("x-cache-key");
 const CACHE_ENTRY: HeaderName = HeaderName::from_static("x-cache-entry");
@@ -40,7 +41,7 @@ pub(super) fn write(headers: &mut HeaderMap, outcome: &Outcome, sees_internals: 
     say(CACHE_STATUS, &outcome.cache_status);
     say(PROVIDER, &outcome.provider);
     say(MODEL, &outcome.model);
-    if outcome.source != Source::Upstream {
+    if outcome.source.is_from_cache() {
         say(AGE, &outcome.age_seconds);
     }
     if !outcome.attempts.is_empty() {
@@ -67,6 +68,9 @@ pub(super) fn write(headers: &mut HeaderMap, outcome: &Outcome, sees_internals: 
     headers.insert(CACHE_SOURCE, HeaderValue::from_static(outcome.source.name()));
     if let Some(tier) = outcome.tier {
         headers.insert(CACHE_TIER, HeaderValue::from_static(tier.name()));
+    }
+    if let Some(reason) = outcome.degraded {
+        headers.insert(DEGRADED, HeaderValue::from_static(reason.name()));
     }
 }
 
@@ -134,13 +138,14 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::chat::{CacheStatus, Fingerprint, Tier};
+    use crate::chat::{CacheStatus, Degraded, Fingerprint, Forward, Source, Tier};
     use crate::gateway::Answer;
 
     fn semantic_hit() -> Outcome {
         Outcome {
             answer: Answer::Whole(Arc::default()),
             source: Source::Semantic,
+            degraded: None,
             tier: Some(Tier::Semantic),
             key: Some(Fingerprint::from_bytes([1; 32])),
             entry: Some(Fingerprint::from_bytes([2; 32])),
@@ -219,6 +224,41 @@ mod tests {
             ("x-upstream-attempts", "openai/m;429, openai/m;200"),
         ];
         assert_eq!(shown(&miss, false), pairs(&expected));
+    }
+
+    #[test]
+    fn an_answer_of_the_ladder_says_why_and_only_one_from_the_cache_has_an_age() {
+        let cache_status = CacheStatus::Degraded {
+            step: Source::Static,
+            forward: Forward::Miss,
+            was_asked: true,
+            status: Some(503),
+            ttl_seconds: None,
+        };
+        let fallen = Outcome {
+            source: Source::Static,
+            degraded: Some(Degraded::AllUpstreamsFailed),
+            tier: None,
+            cache_status,
+            provider: "refrain".into(),
+            model: "refrain/static".into(),
+            attempts: vec![Attempt { upstream: "openai/m".into(), result: "503".into() }],
+            bill: Bill { cost_usd: Some(0.0), saved_usd: Some(0.0) },
+            ..semantic_hit()
+        };
+        let expected = [
+            ("cache-status", "refrain; fwd=miss; fwd-status=503; detail=static"),
+            ("x-cache-source", "static"),
+            ("x-cost-usd", "0"),
+            ("x-degraded", "all-upstreams-failed"),
+            ("x-model", "refrain/static"),
+            ("x-provider", "refrain"),
+            ("x-saved-usd", "0"),
+            ("x-upstream-attempts", "openai/m;503"),
+        ];
+        assert_eq!(shown(&fallen, false), pairs(&expected));
+        let stale = Outcome { source: Source::Stale, tier: Some(Tier::Memory), ..fallen };
+        assert!(shown(&stale, false).contains(&("age".to_owned(), "40".to_owned())));
     }
 
     #[test]

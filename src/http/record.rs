@@ -11,7 +11,7 @@ use axum::response::Response;
 
 use super::error::HttpError;
 use super::request_id::RequestId;
-use crate::chat::{Dialect, Source};
+use crate::chat::{Degraded, Dialect, Source};
 use crate::telemetry::Telemetry;
 
 /// The status that is logged when a caller left before there was one; nginx's word for it.
@@ -34,6 +34,7 @@ pub(super) struct Record {
     source: &'static str,
     /// Whether it failed by no fault of the caller's.
     is_error: bool,
+    degraded: Option<Degraded>,
     began: Instant,
 }
 
@@ -47,6 +48,7 @@ impl Record {
             status: CALLER_LEFT,
             source: NONE,
             is_error: false,
+            degraded: None,
             began: Instant::now(),
         }
     }
@@ -55,9 +57,10 @@ impl Record {
         self.route = route;
     }
 
-    pub(super) fn answered(&mut self, source: Source) {
+    pub(super) fn answered(&mut self, source: Source, degraded: Option<Degraded>) {
         self.status = StatusCode::OK.as_u16();
         self.source = source.name();
+        self.degraded = degraded;
     }
 
     pub(super) fn failed(&mut self, error: &HttpError) {
@@ -81,13 +84,16 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         let seconds = self.began.elapsed().as_secs_f64();
-        let Self { telemetry, request_id, dialect, route, status, source, is_error, .. } = self;
+        let Self { telemetry, request_id, dialect, route, status, source, is_error, degraded, .. } = self;
         telemetry.request_done(route, dialect.name(), source, seconds);
         telemetry.rates().answered(route, *is_error);
         let ms = (seconds * 1e5).round() / 1e2;
         let dialect = dialect.name();
         // A hit takes some microseconds, and writing a line about it as long again.
-        if *source == Source::Upstream.name() || *source == NONE || *source == JOB {
+        if let Some(reason) = degraded {
+            let reason = reason.name();
+            tracing::info!(%request_id, dialect, status, source, reason, ms, "degraded");
+        } else if *source == Source::Upstream.name() || *source == NONE || *source == JOB {
             tracing::info!(%request_id, dialect, status, source, ms, "generation");
         } else {
             tracing::debug!(%request_id, dialect, status, source, ms, "hit");

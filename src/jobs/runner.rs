@@ -173,6 +173,8 @@ impl Work {
             stream: false,
             request_id,
             patience: Some(self.jobs.settings.patience),
+            // Nobody waits, so nothing but an answer will do.
+            may_degrade: false,
         };
         let gateway = self.jobs.gateway.load_full();
         // A panic ends its job and no other.

@@ -85,6 +85,7 @@ impl Router {
                 retry: config.retry.overridden(&route.retry),
                 is_interchangeable: route.interchangeable,
                 rescue_by_turn: route.rescue_by_turn,
+                degrade: Arc::new(config.degrade.overridden(&route.degrade)),
             };
             (route.model.clone(), Arc::new(built))
         });
@@ -100,6 +101,7 @@ impl Router {
             key_rules: Arc::new(key_rules(&cache)),
             cache,
             retry: config.retry,
+            degrade: Arc::new(config.degrade.clone()),
             upstreams,
             default_model,
         };

@@ -81,6 +81,7 @@ mod tests {
             chain: ["a", "b", "c"].map(step).into(),
             key_rules: Arc::default(),
             cache: Arc::new(Config::default().cache),
+            degrade: Arc::default(),
             strategy,
             weights,
             retry: RetryConfig::default(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Upstream;
 use crate::chat::{ChatRequest, KeyRules, ModelAlias, OutputFormat, Part};
-use crate::config::{CacheConfig, Capability, ProviderKind, RetryConfig, Strategy};
+use crate::config::{CacheConfig, Capability, DegradeConfig, ProviderKind, RetryConfig, Strategy};
 use crate::providers::{ProviderError, ProviderErrorKind};
 
 /// Where a request goes, and how it is cached.
@@ -28,6 +28,8 @@ pub struct Route {
     pub is_interchangeable: bool,
     /// Whether an answer that broke off may be finished by asking the next upstream to continue it.
     pub rescue_by_turn: bool,
+    /// What is answered where nobody does.
+    pub degrade: Arc<DegradeConfig>,
 }
 
 impl Route {
@@ -130,10 +132,11 @@ pub struct Routes {
     pub(super) upstreams: Vec<Arc<Upstream>>,
     /// The model that a request without one means, where no route is called `default`.
     pub(super) default_model: Option<String>,
-    /// The keys and the cache settings of every name that is not a route.
+    /// The keys, the cache settings and the ladder of every name that is not a route.
     pub(super) key_rules: Arc<KeyRules>,
     pub(super) cache: Arc<CacheConfig>,
     pub(super) retry: RetryConfig,
+    pub(super) degrade: Arc<DegradeConfig>,
 }
 
 /// The alias that a request without a model means.
@@ -205,6 +208,7 @@ impl Routes {
             retry: self.retry,
             is_interchangeable: true,
             rescue_by_turn: false,
+            degrade: Arc::clone(&self.degrade),
         })
     }
 
@@ -269,6 +273,7 @@ mod tests {
             key_rules: Arc::default(),
             cache: Arc::new(cache),
             retry,
+            degrade: Arc::default(),
         }
     }
 

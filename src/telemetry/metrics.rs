@@ -23,6 +23,7 @@ const COUNTERS: &[(&str, &str)] = &[
         "refrain_semantic_rejected_total",
         "Neighbours that were near but not served, by the layer that refused.",
     ),
+    ("refrain_degraded_total", "Requests that a step of the ladder answered, by step."),
     ("refrain_singleflight_followers_total", "Requests that waited for an equal one, by its ending."),
     ("refrain_upstream_requests_total", "Calls of upstreams, by provider, model and outcome."),
     (
@@ -126,7 +127,8 @@ pub struct Tokens {
 
 const LOOKUP_TIERS: [&str; 3] = ["memory", "store", "semantic"];
 const LOOKUP_OUTCOMES: [&str; 4] = ["hit", "miss", "error", "timeout"];
-const SOURCES: [&str; 4] = ["exact", "semantic", "upstream", "none"];
+const SOURCES: [&str; 9] =
+    ["exact", "semantic", "upstream", "stale", "nearest", "extractive", "truncated", "static", "none"];
 
 impl std::fmt::Debug for Telemetry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -254,6 +256,11 @@ impl Telemetry {
     /// Counts a request that waited for an equal one.
     pub fn followed(&self, ending: &'static str) {
         self.counter("refrain_singleflight_followers_total", [("outcome", ending)]).increment(1);
+    }
+
+    /// Counts an answer of the ladder; `step` is the word of `x-cache-source`.
+    pub fn degraded(&self, step: &'static str) {
+        self.counter("refrain_degraded_total", [("step", step)]).increment(1);
     }
 
     /// Records the similarity of the best neighbour found.

@@ -115,7 +115,7 @@ pub struct NativeAnswer {
     pub cache: NativeCache,
     /// In [0, 1].
     pub quality: Option<f64>,
-    /// Why the ladder answered.
+    /// Why a step of the ladder answered, which `source` names: the value of `x-degraded`.
     pub degraded: Option<String>,
     pub latency_ms: f64,
     #[serde(serialize_with = "usd_json")]

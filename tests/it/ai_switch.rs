@@ -34,7 +34,11 @@ async fn what_is_cached_is_answered_and_nobody_is_asked() {
     disabled(&app.generate(FRESH).await);
     disabled(&app.chat(chat(FRESH)).await);
     disabled(&app.stream("/v1/chat/completions", chat(FRESH)).await.rest().await);
-    disabled(&app.generate_with(STORED, &[("cache-control", "no-cache")]).await);
+    // Nobody can give a fresh answer, so the last one has to do.
+    let last = app.generate_with(STORED, &[("cache-control", "no-cache")]).await;
+    assert_eq!((last.source(), last.header("x-degraded")), ("stale", "ai-disabled"));
+    assert!(last.header("cache-status").starts_with("refrain; hit; ttl="), "{}", last.header("cache-status"));
+    disabled(&app.generate_with(STORED, &[("x-cache-mode", "off")]).await);
     assert_eq!(app.upstream.calls(), 1);
     assert_eq!(app.generate(FRESH).await.header("cache-status"), "refrain; fwd=miss");
 

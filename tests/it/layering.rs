@@ -10,6 +10,7 @@ const RANKS: &[&[&str]] = &[
     &["quality", "cost", "wire", "transport"],
     &["embed", "index", "store", "providers", "webhook"],
     &["alerts", "cache", "router"],
+    &["degrade"],
     &["gateway"],
     &["jobs"],
     &["http"],
@@ -75,6 +76,7 @@ fn rules_that_are_pure_read_no_clock() {
         "cache/freshness.rs",
         "cache/guards/",
         "chat/",
+        "degrade/",
         "quality/",
     ];
     for Source { path, code, .. } in sources() {

@@ -15,6 +15,7 @@ const TOPIC_WORDS_MAX: usize = 3;
 
 struct Words {
     operations: Phrases,
+    summaries: Phrases,
     forward: Phrases,
     backward: WordSet,
     lead: WordSet,
@@ -33,6 +34,7 @@ static WORDS: LazyLock<Words> = LazyLock::new(|| {
     let set = |section| List::Operations.lines(section).collect();
     Words {
         operations: List::Operations.phrases("operations"),
+        summaries: List::Operations.phrases("summaries"),
         forward: List::Operations.phrases("forward"),
         backward: set("backward"),
         lead: set("lead"),
@@ -116,6 +118,12 @@ pub(super) fn languages(line: &str) -> Vec<String> {
     let mut languages: Vec<String> = named.map(|at| words[at + 1].as_ref().to_owned()).collect();
     languages.sort_unstable();
     languages
+}
+
+/// Whether an instruction asks for a summary.
+pub(super) fn asks_for_summary(instruction: &str) -> bool {
+    let words = words(instruction);
+    (0..words.len()).any(|at| WORDS.summaries.at(&words, at).is_some())
 }
 
 /// How much a line looks like an instruction: 0 not, 1 a question or a request, 2 an operation or a pointer.

@@ -10,6 +10,7 @@ mod instruction;
 mod language;
 pub(in crate::cache) mod lexicon;
 mod literal;
+mod material;
 mod mentions;
 mod negation;
 mod numbers;
@@ -21,6 +22,7 @@ mod window;
 #[cfg(test)]
 mod cases;
 
+pub use material::Material;
 pub use script::Scripts;
 
 use std::borrow::Cow;

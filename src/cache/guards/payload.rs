@@ -156,14 +156,14 @@ fn holds(text: &str, piece: &str) -> bool {
     })
 }
 
-struct Line<'a> {
-    text: &'a str,
+pub(super) struct Line<'a> {
+    pub(super) text: &'a str,
     indent: &'a str,
     fenced: bool,
 }
 
 /// Returns the lines that hold something; the marks of code blocks are left out.
-fn lines(text: &str) -> Vec<Line<'_>> {
+pub(super) fn lines(text: &str) -> Vec<Line<'_>> {
     let mut fence = None;
     let mut lines = Vec::new();
     for line in text.lines() {
@@ -198,7 +198,7 @@ fn joined<'a>(lines: impl Iterator<Item = &'a Line<'a>>) -> String {
 }
 
 /// Returns which line is the instruction: the first or the last, whichever looks more like one.
-fn instruction_line(lines: &[Line<'_>]) -> Option<usize> {
+pub(super) fn instruction_line(lines: &[Line<'_>]) -> Option<usize> {
     let last = lines.len() - 1;
     let weight = |line: &Line<'_>| if line.fenced { 0 } else { instruction::weight(line.text) };
     let (first_weight, last_weight) = (weight(&lines[0]), weight(&lines[last]));
@@ -213,7 +213,7 @@ fn instruction_line(lines: &[Line<'_>]) -> Option<usize> {
 }
 
 /// Drops "Text:" and the like from the front of material.
-fn without_name(block: &str) -> &str {
+pub(super) fn without_name(block: &str) -> &str {
     match block.split_once(": ") {
         Some((name, rest)) if instruction::names_material(name) => rest,
         _ => block,
@@ -221,7 +221,7 @@ fn without_name(block: &str) -> &str {
 }
 
 /// Drops "Question:" and the like from the front of a line.
-fn without_label(line: &str) -> &str {
+pub(super) fn without_label(line: &str) -> &str {
     match line.split_once(':') {
         Some((label, rest)) if instruction::is_label(label) => rest.trim_start(),
         _ => line,
@@ -266,7 +266,7 @@ fn sole_quote(text: &str) -> Option<String> {
 }
 
 /// Single spaces instead of any white space.
-fn collapsed(text: &str) -> String {
+pub(super) fn collapsed(text: &str) -> String {
     let mut collapsed = String::with_capacity(text.len());
     for word in text.split_whitespace() {
         if !collapsed.is_empty() {

@@ -54,12 +54,22 @@ impl TestApp {
     /// Starts a server that knows nobody to ask.
     pub async fn without_provider() -> Self {
         let mut app = Self::prepared("cache.mode = \"exact\"").await;
-        let path = app.folder.path().join("refrain.toml");
+        app.forget_providers();
+        app.start_around(embedder().await).await;
+        app
+    }
+
+    /// Restarts the server on the same folder, knowing nobody to ask.
+    pub async fn restart_without_provider(&mut self) {
+        self.forget_providers();
+        self.restart().await;
+    }
+
+    fn forget_providers(&self) {
+        let path = self.folder.path().join("refrain.toml");
         let mut table: toml::Table = std::fs::read_to_string(&path).unwrap().parse().unwrap();
         table.remove("providers");
         std::fs::write(path, table.to_string()).unwrap();
-        app.start_around(embedder().await).await;
-        app
     }
 
     /// Starts a server with these settings put over the usual ones.
