@@ -188,7 +188,9 @@ async fn keep_breakers(mut routers: cell::Receiver<Arc<Router>>, store: Arc<Stor
             Ok(()) = routers.changed() => {}
             () = stop.cancelled() => return,
         }
-        while let Err(error) = store.put_breakers(routers.borrow().breakers()).await {
+        loop {
+            let breakers = routers.borrow().breakers();
+            let Err(error) = store.put_breakers(breakers).await else { break };
             tracing::warn!(%error, "which upstreams are left alone could not be written down");
             if stop.run_until_cancelled(tokio::time::sleep(BREAKERS_AGAIN)).await.is_none() {
                 return;

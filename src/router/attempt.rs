@@ -262,7 +262,7 @@ impl<S: FnMut(Event) -> bool + Send> Progress<'_, S> {
     }
 
     async fn send(&self, outgoing: Outgoing, first_byte: Instant) -> Result<Incoming, ProviderError> {
-        let Attempt { router, step, request, times } = self.attempt;
+        let Attempt { router, step, request, times, .. } = self.attempt;
         let limits = CallLimits {
             connect_timeout: Duration::from_millis(step.upstream.timeouts.connect_ms),
             deadline: times.whole,
