@@ -70,8 +70,7 @@ pub async fn run(time: Duration) -> Vec<String> {
     }
     let files = server.open_files();
     requests.join_all().await;
-    let calls = upstreams.calls();
-    println!("{}\n{}", Tally::HEAD, tally.lock().await.line("load", calls));
+    println!("{}\n{}", Tally::HEAD, tally.lock().await.line("load", upstreams.calls()));
     let growth = growth(&sizes);
     println!("\nResident memory, MB every 5 s: {}", listed(&sizes));
     println!(
@@ -81,6 +80,12 @@ pub async fn run(time: Duration) -> Vec<String> {
     promise(&mut broken, growth < 5.0, format!("resident memory grew by {growth:.2} MB a minute"));
     let refused = refused.load(Ordering::Relaxed);
     promise(&mut broken, refused == 0, format!("{refused} errors where a stale answer was there"));
+    check_idle(&server, &mut broken).await;
+    broken
+}
+
+/// Checks that nothing is left under way when nobody waits any more.
+async fn check_idle(server: &Server, broken: &mut Vec<String>) {
     let caller = Caller::new();
     let is_idle = async || {
         let stats = server.admin(&caller, "/admin/stats").await;
@@ -89,13 +94,8 @@ pub async fn run(time: Duration) -> Vec<String> {
     eventually("the end of all flights", is_idle).await;
     for name in ["one", "two", "three", "four"] {
         let health = server.health_of(&caller, name).await;
-        promise(
-            &mut broken,
-            health["in_flight"] == 0,
-            format!("calls of `{name}` are still under way: {health}"),
-        );
+        promise(broken, health["in_flight"] == 0, format!("calls of `{name}` are still under way: {health}"));
     }
-    broken
 }
 
 /// Returns MB a minute by least squares over all that came after the first minute, or after a fifth where it is shorter.

@@ -34,6 +34,19 @@ pub struct ChainFailure {
 }
 
 impl ChainFailure {
+    /// Builds the failure of a call that was made to nobody, since who could be asked cannot be before this time has passed.
+    pub(super) fn of_nobody(wait: Duration) -> Self {
+        let error = ProviderError::new(ProviderErrorKind::Overloaded, "no upstream can be asked now");
+        Self {
+            error,
+            attempts: Vec::new(),
+            kinds: Vec::new(),
+            retry_after: Some(wait),
+            is_model_free: false,
+            is_out_of_time: false,
+        }
+    }
+
     /// Builds the failure of a call that was made to one upstream only.
     pub(super) fn of_one(upstream: String, error: ProviderError, is_model_free: bool) -> Self {
         let attempt = chat::Attempt { upstream, result: error.attempt_label() };

@@ -42,6 +42,9 @@ impl Router {
     ) -> Option<Result<(String, Incoming), Failure>> {
         let upstream = self.passthrough.as_ref()?;
         let began = Instant::now();
+        if let Some(until) = upstream.account.parked_until(began) {
+            return Some(Err(Failure::Upstream(ChainFailure::of_nobody(until.duration_since(began)))));
+        }
         let Passing { method, path, headers, body } = passing;
         let called = async {
             let (url, own) = upstream.provider.forward(&path)?;
@@ -67,6 +70,11 @@ impl Router {
             Ok(response)
         };
         let result = called.await;
+        match &result {
+            Ok(response) if response.status.is_success() => self.account_answered(upstream),
+            Ok(_) => {}
+            Err(error) => self.account_failed(upstream, error),
+        }
         let outcome = match &result {
             Ok(response) if response.status.is_success() => "ok",
             Ok(_) => "passed",

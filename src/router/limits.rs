@@ -24,8 +24,7 @@ pub struct Limits {
     requests: Option<DefaultDirectRateLimiter>,
     tokens: Option<(DefaultDirectRateLimiter, NonZeroU32)>,
     clock: DefaultClock,
-    /// Until when the pace of requests or tokens lets nobody through: whoever comes before that takes nothing of either,
-    /// and does not overtake who waits.
+    /// When the last one may go that waits for its turn: a small call that comes later does not overtake it.
     paced_until: Mutex<Instant>,
 }
 
@@ -68,14 +67,15 @@ impl Limits {
     pub async fn enter(&self, tokens: u64, until: Instant) -> Result<Place, Full> {
         let place = self.take_place(until).await?;
         self.wait_behind_others(until).await?;
-        if let Some(limiter) = &self.requests {
-            self.pace(limiter, NonZeroU32::MIN, until).await?;
-        }
         if let Some((limiter, most)) = &self.tokens {
             // A call of more than a minute's tokens waits for all of them, and not for ever.
             let tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
             let tokens = NonZeroU32::new(tokens).unwrap_or(NonZeroU32::MIN).min(*most);
             self.pace(limiter, tokens, until).await?;
+        }
+        // Last, since a call that is refused for its tokens should not have used up a request.
+        if let Some(limiter) = &self.requests {
+            self.pace(limiter, NonZeroU32::MIN, until).await?;
         }
         Ok(place)
     }
@@ -118,12 +118,12 @@ impl Limits {
                 Err(_) => return Ok(()),
             };
             let moment = Instant::now() + wait;
+            if moment > until {
+                return Err(Full::Pace(wait));
+            }
             {
                 let mut paced_until = self.paced_until.lock().unwrap_or_else(PoisonError::into_inner);
                 *paced_until = moment.max(*paced_until);
-            }
-            if moment > until {
-                return Err(Full::Pace(wait));
             }
             sleep_until(moment).await;
         }

@@ -26,6 +26,7 @@ mod target;
 mod upstream;
 mod watch;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::chat::{KeyRules, ModelAlias};
@@ -67,6 +68,10 @@ impl Router {
         telemetry: Arc<Telemetry>,
         events: Events,
     ) -> Self {
+        // Known from the beginning, so that names of callers never take their places.
+        for upstream in &upstreams {
+            upstream.models.iter().flatten().for_each(|model| drop(upstream.target(&model.name)));
+        }
         let aliases = config.routes.iter().map(|route| {
             let cache = Arc::new(config.cache.overridden(&route.cache));
             let chain = route.chain.iter().filter_map(|step| {
@@ -89,6 +94,9 @@ impl Router {
             };
             (route.model.clone(), Arc::new(built))
         });
+        let aliases: HashMap<_, Arc<Route>> = aliases.collect();
+        let chains = aliases.values().flat_map(|route| &route.chain);
+        let chained = chains.inspect(|step| drop(step.target())).map(Step::name).collect();
         let passthrough = config
             .passthrough
             .provider
@@ -97,7 +105,8 @@ impl Router {
         let cache = Arc::new(config.cache.clone());
         let routes = Routes {
             other: Arc::from("other"),
-            aliases: aliases.collect(),
+            aliases,
+            chained,
             key_rules: Arc::new(key_rules(&cache)),
             cache,
             retry: config.retry,

@@ -1,6 +1,6 @@
 //! From the name a caller asks for to the upstreams that answer under it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Upstream;
@@ -128,6 +128,8 @@ pub struct Routes {
     pub(super) aliases: HashMap<String, Arc<Route>>,
     /// The label of every name that is not a route.
     pub(super) other: Arc<str>,
+    /// What stands in chains, as `provider/model`: whoever names it names what the operator has named.
+    pub(super) chained: HashSet<String>,
     /// In the order of preference.
     pub(super) upstreams: Vec<Arc<Upstream>>,
     /// The model that a request without one means, where no route is called `default`.
@@ -167,6 +169,8 @@ impl Routes {
             .full_name(name)
             .or_else(|| self.bare_name(name))
             .ok_or_else(|| UnknownModel { asked: asked.to_owned(), known: self.names() })?;
+        let is_ours = asked == DEFAULT_ALIAS || self.chained.contains(&step.name());
+        let step = Step { is_free: step.is_free && !is_ours, ..step };
         Ok(self.direct(ModelAlias::new(step.name()), vec![step]))
     }
 
@@ -268,6 +272,7 @@ mod tests {
         Routes {
             aliases: HashMap::new(),
             other: Arc::from("other"),
+            chained: HashSet::new(),
             upstreams,
             default_model: default_model.map(str::to_owned),
             key_rules: Arc::default(),
