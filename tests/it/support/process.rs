@@ -37,11 +37,6 @@ pub async fn output(mut command: Command) -> Output {
 }
 
 impl Process {
-    /// Starts a server and waits until it listens.
-    pub async fn start(folder: &Path) -> Self {
-        Self::start_with(folder, "serve").await
-    }
-
     /// Starts a server by this command line and waits until it listens.
     pub async fn start_with(folder: &Path, line: &str) -> Self {
         Self::run(refrain(folder, line)).await
