@@ -55,8 +55,9 @@ enum Retry {
     NotBefore(Duration),
 }
 
-/// The code of an answer that the caller asked for and that is a 504 all the same.
+/// The codes of errors that somebody wanted, statuses of ours though they have: the caller, and the operator.
 const ONLY_IF_CACHED: &str = "only_if_cached";
+const AI_DISABLED: &str = "ai_disabled";
 /// The longest known wait in which SDKs may try again by themselves.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// What a caller with too many jobs is asked to wait. When one of them will be over nobody knows.
@@ -186,9 +187,10 @@ impl HttpError {
         &self.0.message
     }
 
-    /// Returns whether the caller would be right to blame us: whoever asks for what is cached alone is answered by no, too.
+    /// Returns whether something went wrong that neither the caller nor the operator chose.
     pub(super) fn is_ours(&self) -> bool {
-        self.0.status.is_server_error() && self.0.code.as_deref() != Some(ONLY_IF_CACHED)
+        let is_chosen = matches!(self.0.code.as_deref(), Some(ONLY_IF_CACHED | AI_DISABLED));
+        self.0.status.is_server_error() && !is_chosen
     }
 
     /// Returns what the caller reads, for a stream that fails after its first byte.
@@ -273,7 +275,7 @@ impl From<GatewayError> for HttpError {
                 .code("no_provider")
                 .retry(Retry::at(None)),
             GatewayError::AiDisabled => Self::server(StatusCode::SERVICE_UNAVAILABLE, message)
-                .code("ai_disabled")
+                .code(AI_DISABLED)
                 .retry(Retry::at(None)),
             GatewayError::NotForwarded => Self::not_found(message),
             GatewayError::OnlyIfCached => {

@@ -87,6 +87,10 @@ impl Drop for Record {
         let Self { telemetry, request_id, dialect, route, status, source, is_error, degraded, .. } = self;
         telemetry.request_done(route, dialect.name(), source, seconds);
         telemetry.rates().answered(route, *is_error);
+        // Whoever switched AI off need not hear that the ladder answers.
+        if degraded.is_some_and(|reason| reason != Degraded::AiDisabled) {
+            telemetry.rates().generated(route, true);
+        }
         let ms = (seconds * 1e5).round() / 1e2;
         let dialect = dialect.name();
         // A hit takes some microseconds, and writing a line about it as long again.

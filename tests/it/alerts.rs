@@ -135,13 +135,27 @@ async fn a_route_with_many_errors_is_alerted_and_so_is_its_end() {
 }
 
 #[tokio::test]
-async fn callers_own_mistakes_are_no_alert() {
+async fn a_route_that_lives_on_its_ladder_is_alerted() {
+    let webhook = Webhook::start().await;
+    let ladder = "degrade = {ladder = [\"static\"], static = {default = \"Later, please.\"}}\n";
+    let app = alerting(&webhook, 300, &format!("{ladder}{NEVER_OPENS}")).await;
+    app.upstream.always(Reply::error(500, "broken", None, None));
+    let answers = join_all((0..40).map(|at| app.chat(chat(&format!("Q{at}?"))))).await;
+    assert!(answers.iter().all(|answer| answer.source() == "static"));
+    webhook.hears("route other: 100 % of the answers came by fallback").await;
+}
+
+#[tokio::test]
+async fn what_callers_and_operators_bring_about_themselves_is_no_alert() {
     let webhook = Webhook::start().await;
     let app = alerting(&webhook, 300, NEVER_OPENS).await;
     app.upstream.always(Reply::error(400, "what is that supposed to mean?", None, None));
     join_all((0..40).map(|at| app.chat(chat(&format!("Q{at}?"))))).await;
     join_all((0..40).map(|_| app.generate_with("Never asked?", &[("cache-control", "only-if-cached")])))
         .await;
+    app.admin_put("/admin/ai", json!({"enabled": false})).await;
+    join_all((0..40).map(|_| app.generate("Never asked?"))).await;
+    app.admin_put("/admin/ai", json!({"enabled": true})).await;
     // Something that is one, so that it is known when to look.
     app.upstream.always(Reply::error(401, "bad key", None, None));
     app.generate("And now?").await;
