@@ -188,7 +188,7 @@ async fn an_outage_is_told_from_its_first_breaker_to_its_end() {
 }
 
 #[tokio::test]
-async fn requests_and_the_end_wait_for_no_webhook() {
+async fn fault_89_requests_and_the_end_wait_for_no_webhook() {
     let webhook = Webhook::start().await;
     webhook.fall_silent();
     let mut app = alerting(&webhook, 300, "").await;
