@@ -7,6 +7,7 @@ mod check;
 mod reload;
 mod sandboxes;
 mod serve;
+mod tend;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::alerts::Alerts;
-use crate::cache::{BlockedPairs, Cache, Indexer, Sweeper};
+use crate::cache::{BlockedPairs, Cache, Indexer, Keeping, Sweeper};
 use crate::config::{Config, Secret};
 use crate::embed::Embedder;
 use crate::gateway::{AiSwitch, Gateway};
@@ -36,6 +37,7 @@ pub use serve::{Server, serve};
 use build::Parts;
 use reload::InForce;
 use sandboxes::Sandboxes;
+use tend::tend;
 
 /// After how long a write of the breakers' states that failed is tried again.
 const BREAKERS_AGAIN: Duration = Duration::from_secs(1);
@@ -95,8 +97,7 @@ impl App {
         let (keeping, kept) = cell::channel(reload::keeping(config));
         let (alerts, alerted) = cell::channel(config.alerts.clone());
         background.spawn(learn_keys(Arc::clone(&store), stop.clone()));
-        background.spawn(Indexer::new(Arc::clone(&cache), stop.clone(), kept.clone()).run());
-        background.spawn(Sweeper::new(Arc::clone(&cache), stop.clone(), kept).run());
+        keep_house(&cache, &telemetry, &background, &stop, kept);
         background.spawn(Alerts::new(heard, alerted, Arc::clone(&telemetry), stop.clone()).run());
 
         let parts = Parts {
@@ -168,6 +169,23 @@ async fn open_store(config: &Config) -> anyhow::Result<Store> {
         ),
     }
     Ok(store)
+}
+
+/// Starts what keeps the tiers in order.
+fn keep_house(
+    cache: &Arc<Cache>,
+    telemetry: &Arc<Telemetry>,
+    background: &TaskTracker,
+    stop: &CancellationToken,
+    kept: cell::Receiver<Keeping>,
+) {
+    let (indexed, swept) = (Arc::clone(cache), Arc::clone(cache));
+    let (indexing, sweeping) = (stop.clone(), stop.clone());
+    let keeping = kept.clone();
+    let index = move || Indexer::new(Arc::clone(&indexed), indexing.clone(), keeping.clone()).run();
+    let sweep = move || Sweeper::new(Arc::clone(&swept), sweeping.clone(), kept.clone()).run();
+    background.spawn(tend("indexer", Arc::clone(telemetry), stop.clone(), index));
+    background.spawn(tend("sweeper", Arc::clone(telemetry), stop.clone(), sweep));
 }
 
 /// In the background, since a large store takes a second or two; until then every look-up asks the store.

@@ -3,8 +3,11 @@
 //! Embedding, search and decision share one budget of time, after which the request goes on without them. The index
 //! only points; the entry it points to is loaded and checked like any other.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
 
 use super::decision::{self, Decision, Explained, Layer, Layers, Pair, Settings};
 use super::guards::{Analysed, Scripts, Side};
@@ -177,6 +180,7 @@ impl SemanticTier {
         let Some(entry) = cache.load(&neighbour.key).await? else {
             // The entry is gone, so its point goes too.
             self.forget(&[neighbour.key]).await;
+            cache.telemetry.repaired(1);
             return Ok(None);
         };
         let is_of_partition = entry.semantic == question.key.semantic;
@@ -282,9 +286,13 @@ impl SemanticTier {
         Ok(None)
     }
 
+    /// Embeds a prompt. A panic in there is a failure like any other: neither a request may fall over it nor the task that
+    /// keeps the index.
     pub(super) async fn embed(&self, prompt: &str, telemetry: &Telemetry) -> Result<Embedding, EmbedError> {
         let began = Instant::now();
-        let embedding = self.embedder.embed(prompt).await?;
+        let embedding = AssertUnwindSafe(self.embedder.embed(prompt)).catch_unwind().await;
+        let embedding = embedding
+            .unwrap_or_else(|_| Err(EmbedError::Failed { reason: "the embedder panicked".to_owned() }))?;
         telemetry.embedded(began.elapsed().as_secs_f64());
         Ok(embedding)
     }

@@ -45,6 +45,7 @@ const COUNTERS: &[(&str, &str)] = &[
         "Alerts, by kind and outcome: delivered, failed, logged (no webhook is configured).",
     ),
     ("refrain_reloads_total", "Times the configuration was loaded again, by outcome: done, refused."),
+    ("refrain_task_restarts_total", "Background tasks that panicked and were begun anew, by task."),
     ("refrain_refused_total", "Requests turned away by a limit, by reason: key_limit, wrong_keys."),
 ];
 
@@ -383,6 +384,11 @@ impl Telemetry {
     /// Counts a time the configuration was loaded again; `outcome` is `done` or `refused`.
     pub fn reloaded(&self, outcome: &'static str) {
         self.counter("refrain_reloads_total", [("outcome", outcome)]).increment(1);
+    }
+
+    /// Counts a background task that panicked and is begun anew.
+    pub fn restarted(&self, task: &'static str) {
+        self.counter("refrain_task_restarts_total", [("task", task)]).increment(1);
     }
 
     /// Counts a request that a limit turned away; `reason` is `key_limit` or `wrong_keys`.

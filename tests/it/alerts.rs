@@ -238,7 +238,7 @@ async fn the_webhooks_address_is_never_shown() {
 }
 
 #[tokio::test]
-async fn requests_and_the_end_wait_for_no_webhook() {
+async fn fault_89_requests_and_the_end_wait_for_no_webhook() {
     let webhook = Webhook::start().await;
     webhook.fall_silent();
     let mut app = alerting(&webhook, 300, "").await;

@@ -1,9 +1,12 @@
 //! What callers send by mistake or malice: refused with a 4xx that names the field or the limit, and nothing is lost.
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
 
+use crate::support::PATIENCE;
 use crate::support::app::{TestApp, chat, with};
-use crate::support::response::{Response, raw};
+use crate::support::response::{Response, raw, raw_to_the_end};
 
 const CHAT: &str = "/v1/chat/completions";
 const GENERATE: &str = "/v1/generate";
@@ -31,7 +34,7 @@ async fn refuses(app: &TestApp, path: &str, body: &str, named: &str) {
 }
 
 #[tokio::test]
-async fn a_body_that_is_no_json_is_refused_with_the_place() {
+async fn fault_63_a_body_that_is_no_json_is_refused_with_the_place() {
     let app = TestApp::exact().await;
     for path in [CHAT, GENERATE] {
         for body in [
@@ -94,7 +97,7 @@ async fn a_field_of_the_wrong_type_is_named() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_there_twice_is_refused() {
+async fn fault_63_a_key_that_is_there_twice_is_refused() {
     let app = TestApp::exact().await;
     refuses(&app, GENERATE, r#"{"prompt": "a", "prompt": "b"}"#, "prompt").await;
     let nested = r#"{"messages": [{"role": "user", "content": "a", "content": "b"}]}"#;
@@ -104,42 +107,60 @@ async fn a_key_that_is_there_twice_is_refused() {
 }
 
 #[tokio::test]
-async fn ten_thousand_levels_of_nesting_are_refused_and_the_server_lives() {
+async fn fault_63_a_hundred_thousand_levels_are_refused_and_the_server_lives() {
     let app = TestApp::exact().await;
     for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
-        let deep = format!("{}1{}", open.repeat(10_000), close.repeat(10_000));
+        let deep = format!("{}1{}", open.repeat(100_000), close.repeat(100_000));
         let body = format!(r#"{{"messages": [{{"role": "user", "content": "a"}}], "knob": {deep}}}"#);
         refuses(&app, CHAT, &body, "64").await;
-        refuses(&app, GENERATE, &open.repeat(10_000), "64").await;
+        refuses(&app, GENERATE, &open.repeat(100_000), "64").await;
     }
     assert_eq!(app.generate("Still there?").await.status, 200);
 }
 
 #[tokio::test]
-async fn a_body_over_the_limit_is_refused_with_the_limit() {
+async fn fault_61_a_body_over_the_limit_is_refused_with_the_limit() {
     let app = TestApp::exact().await;
     let huge = format!("{{\"prompt\": \"{}\"}}", "a".repeat(50 << 20));
     let response = app.post_text(GENERATE, &[], &huge).await;
     refused(&response, 413, "8388608");
+    let head = |more: &str| {
+        format!(
+            "POST {GENERATE} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n{more}\r\n\r\n"
+        )
+    };
     // One that only claims to be large is not waited for, and nothing is allocated for it.
-    let head = format!(
-        "POST {GENERATE} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
-                        expect: 100-continue\r\ncontent-length: 999999999999\r\n\r\n"
-    );
-    refused(&raw(&app.public(), head.as_bytes()).await, 413, "8388608");
+    let claimed = head("expect: 100-continue\r\ncontent-length: 999999999999");
+    // One that says nothing of its length is read up to the limit.
+    let flood =
+        head("transfer-encoding: chunked") + &format!("100000\r\n{}\r\n", " ".repeat(1 << 20)).repeat(10);
+    for request in [claimed, flood] {
+        let response = raw(&app.public(), request.as_bytes()).await;
+        refused(&response, 413, "8388608");
+        assert_eq!(response.header("connection"), "close");
+    }
+    // What goes on after the length that was claimed is another request, and none that can be read.
+    let short = head("content-length: 15") + "{\"prompt\": \"q\"}{\"prompt\": \"another\"}";
+    let answers = raw_to_the_end(&app.public(), short.as_bytes()).await;
+    assert!(answers.starts_with("HTTP/1.1 200 OK") && answers.contains("HTTP/1.1 400 "), "{answers}");
     assert_eq!(app.generate("Still there?").await.status, 200);
 }
 
 #[tokio::test]
-async fn too_many_messages_are_refused_with_the_limit() {
-    let app = TestApp::exact().await;
+async fn fault_62_what_is_too_long_is_refused_before_it_is_embedded() {
+    let app = TestApp::with("server.max_body_bytes = 100000").await;
     let message = json!({"role": "user", "content": "a"});
     let many = with(chat(""), "messages", Value::from(vec![message; 2_049]));
     refused(&app.chat(many).await, 400, "2048");
+    refused(&app.generate(&"long ".repeat(30_000)).await, 413, "100000");
+    let embedded = "refrain_embed_duration_seconds_count";
+    assert_eq!((app.metric(embedded).await, app.upstream.calls()), (0.0, 0));
+    app.generate("Short enough?").await;
+    app.counted(embedded, 1.0).await;
 }
 
 #[tokio::test]
-async fn lone_surrogates_and_bytes_that_are_no_text_are_refused() {
+async fn fault_63_lone_surrogates_and_bytes_that_are_no_text_are_refused() {
     let app = TestApp::exact().await;
     refuses(&app, GENERATE, r#"{"prompt": "a\ud800b"}"#, "hex escape at line 1 column").await;
     refuses(
@@ -161,7 +182,7 @@ async fn lone_surrogates_and_bytes_that_are_no_text_are_refused() {
 }
 
 #[tokio::test]
-async fn a_nul_in_a_prompt_is_refused_or_answered_like_any_text() {
+async fn fault_63_a_nul_in_a_prompt_is_refused_or_answered_like_any_text() {
     let app = TestApp::exact().await;
     // RFC 8259 allows it; PostgreSQL's text does not. Whatever becomes of it, it must not be a failure of ours.
     let response = app.post_text(GENERATE, &[], r#"{"prompt": "a\u0000b"}"#).await;
@@ -231,7 +252,7 @@ async fn cache_controls_out_of_range_are_refused_with_the_headers_name() {
 }
 
 #[tokio::test]
-async fn a_number_that_no_type_holds_and_a_million_keys_are_answered_at_once() {
+async fn fault_63_a_number_that_no_type_holds_and_very_many_keys() {
     let app = TestApp::exact().await;
     refuses(
         &app,
@@ -247,7 +268,7 @@ async fn a_number_that_no_type_holds_and_a_million_keys_are_answered_at_once() {
 }
 
 #[tokio::test]
-async fn a_name_with_line_ends_reaches_no_header() {
+async fn fault_65_a_name_with_line_ends_reaches_no_header() {
     let app = TestApp::exact().await;
     let response = app.chat(with(chat("q"), "model", json!("a\r\nx-evil: 1"))).await;
     assert!(
@@ -259,7 +280,7 @@ async fn a_name_with_line_ends_reaches_no_header() {
 }
 
 #[tokio::test]
-async fn a_deadline_of_nothing_is_a_hit_or_504_and_a_huge_one_is_cut_to_ours() {
+async fn fault_70_a_deadline_of_nothing_is_a_hit_or_504_and_a_huge_one_is_cut_to_ours() {
     let app = TestApp::with("cache.mode = \"exact\"\nserver.request_timeout_ms = 200").await;
     let none = [("x-deadline-ms", "0")];
     assert_eq!(app.generate_with("q", &none).await.status, 504);
@@ -267,8 +288,13 @@ async fn a_deadline_of_nothing_is_a_hit_or_504_and_a_huge_one_is_cut_to_ours() {
     assert!(matches!(app.generate_with("q", &none).await.status, 200 | 504));
     let never = crate::support::reply::Gate::shut();
     app.upstream.always(crate::support::reply::Reply::text("late").held(&never));
-    let huge = app.generate_with("another", &[("x-deadline-ms", "18446744073709551615")]).await;
-    assert_eq!(huge.status, 504);
+    for deadline in ["18446744073709551615", "50"] {
+        let began = Instant::now();
+        let late = app.generate_with(&format!("Within {deadline}?"), &[("x-deadline-ms", deadline)]).await;
+        assert_eq!((late.status, late.error("code").as_str()), (504, "deadline"));
+        assert_eq!(late.header("x-should-retry"), "false");
+        assert!(began.elapsed() < PATIENCE / 4, "{:?}", began.elapsed());
+    }
 }
 
 #[tokio::test]

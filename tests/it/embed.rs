@@ -132,7 +132,7 @@ fn pools_of_one_model_share_a_version() {
 }
 
 #[test]
-fn a_file_with_a_wrong_checksum_is_refused_and_named() {
+fn fault_77_a_file_with_a_wrong_checksum_is_refused_and_named() {
     let folder = tempfile::tempdir().unwrap();
     let copy = |name: &str| {
         let to = folder.path().join(name);

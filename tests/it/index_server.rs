@@ -57,7 +57,7 @@ async fn a_server_that_restarts_is_found_again_with_its_points() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hung_server_is_given_up_in_time_and_taken_back() {
+async fn fault_73_a_hung_server_is_given_up_in_time_and_taken_back() {
     const LIMIT: Duration = Duration::from_millis(150);
     let server = QdrantServer::start().await;
     let index = ServerIndex::new(ServerSettings { search_timeout: LIMIT, ..settings(&server) }).unwrap();
@@ -85,7 +85,7 @@ async fn a_hung_server_is_given_up_in_time_and_taken_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_or_emptied_collection_is_noticed_and_made_again() {
+async fn fault_74_a_lost_or_emptied_collection_is_noticed_and_made_again() {
     let server = QdrantServer::start().await;
     let settings = settings(&server);
     let client = Qdrant::from_url(&settings.url).skip_compatibility_check().build().unwrap();
@@ -127,7 +127,7 @@ async fn a_lost_or_emptied_collection_is_noticed_and_made_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_collection_of_another_dimension_is_left_alone() {
+async fn fault_74_a_collection_of_another_dimension_is_left_alone() {
     let server = QdrantServer::start().await;
     let ours = settings(&server);
     let first = ServerIndex::new(ours.clone()).unwrap();

@@ -360,7 +360,7 @@ async fn a_job_that_is_not_done_in_time_is_run_after_the_restart() {
 }
 
 #[tokio::test]
-async fn after_kill_9_a_job_is_run_again_and_completed_once() {
+async fn fault_82_after_kill_9_a_job_is_run_again_and_completed_once() {
     let mut app = TestApp::binary(ONE_AT_A_TIME).await;
     let gate = Gate::shut();
     app.upstream.on_prompt(PROMPT, Reply::text("Once more.").held(&gate));

@@ -9,7 +9,7 @@ use crate::support::response::{raw, raw_to_the_end};
 const GENERATE: &str = "/v1/generate";
 
 #[tokio::test]
-async fn two_lengths_for_one_body_end_the_connection() {
+async fn fault_66_two_lengths_for_one_body_end_the_connection() {
     let app = TestApp::exact().await;
     let body = "0\r\n\r\nGET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n";
     let both = format!(
@@ -52,7 +52,7 @@ async fn a_packed_body_is_refused() {
 }
 
 #[tokio::test]
-async fn without_keys_no_foreign_page_and_no_foreign_name_is_answered() {
+async fn fault_68_no_foreign_page_and_no_foreign_name_is_answered() {
     let app = TestApp::exact().await;
     for origin in ["https://evil.example", "http://localhost:1", "null"] {
         refused(&app.generate_with("q", &[("origin", origin)]).await, 403, "origin");
@@ -73,7 +73,7 @@ async fn without_keys_no_foreign_page_and_no_foreign_name_is_answered() {
 }
 
 #[tokio::test]
-async fn administration_is_not_on_the_public_listener() {
+async fn fault_68_administration_is_not_on_the_public_listener() {
     let app = TestApp::exact().await;
     for path in ["/metrics", "/admin/stats", "/admin/entries"] {
         assert_eq!(app.get(path).await.status, 404, "{path}");

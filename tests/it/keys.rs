@@ -38,7 +38,7 @@ async fn generate_as(app: &mut TestApp, key: &str, prompt: &str) -> Response {
 }
 
 #[tokio::test]
-async fn whoever_shows_no_key_or_a_wrong_one_is_turned_away() {
+async fn fault_67_whoever_shows_no_key_or_a_wrong_one_is_turned_away() {
     let mut app = guarded("cache.mode = \"exact\"").await;
     for response in [app.generate(PROMPT).await, app.chat(chat(PROMPT)).await, app.get("/v1/models").await] {
         assert_eq!((response.status, response.error("code").as_str()), (401, "invalid_api_key"));
@@ -73,7 +73,7 @@ async fn both_spellings_of_a_key_are_taken_and_neither_is_forwarded() {
 }
 
 #[tokio::test]
-async fn a_key_does_what_its_scopes_say_and_no_more() {
+async fn fault_68_a_key_does_what_its_scopes_say_and_no_more() {
     let mut app = guarded("cache.mode = \"exact\"").await;
     for (key, [generates, measures, administers]) in [
         ("ann", [200, 403, 403]),
@@ -93,7 +93,7 @@ async fn a_key_does_what_its_scopes_say_and_no_more() {
 }
 
 #[tokio::test]
-async fn tenants_never_share_an_answer_equal_or_similar() {
+async fn fault_71_tenants_never_share_an_answer_equal_or_similar() {
     let mut app = guarded("").await;
     assert_eq!(generate_as(&mut app, "ann", PROMPT).await.source(), "upstream");
     app.use_key("root");

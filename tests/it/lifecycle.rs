@@ -40,7 +40,7 @@ fn failed(output: &Output, named: &[&str]) {
 }
 
 #[tokio::test]
-async fn sigterm_lets_a_stream_finish_commits_it_and_ends_with_0() {
+async fn fault_86_sigterm_lets_a_stream_finish_commits_it_and_ends_with_0() {
     let mut app = TestApp::binary(EXACT).await;
     let gate = Gate::shut();
     app.upstream.on_prompt(PROMPT, Reply::text("First this, then that.").held_midway(&gate));
@@ -67,7 +67,7 @@ async fn sigterm_lets_a_stream_finish_commits_it_and_ends_with_0() {
 }
 
 #[tokio::test]
-async fn what_does_not_finish_in_the_drain_time_is_cut() {
+async fn fault_86_what_does_not_finish_in_the_drain_time_is_cut() {
     let app = TestApp::binary("cache.mode = \"exact\"\nserver.drain_timeout_ms = 100").await;
     let never = Gate::shut();
     app.upstream.on_prompt(PROMPT, Reply::text("First this, then that.").held_midway(&never));
@@ -78,7 +78,7 @@ async fn what_does_not_finish_in_the_drain_time_is_cut() {
 }
 
 #[tokio::test]
-async fn a_second_signal_waits_for_nobody() {
+async fn fault_86_a_second_signal_waits_for_nobody() {
     let app = TestApp::binary("cache.mode = \"exact\"\nserver.drain_timeout_ms = 600000").await;
     let never = Gate::shut();
     app.upstream.on_prompt(PROMPT, Reply::text("First this, then that.").held_midway(&never));
@@ -99,7 +99,7 @@ async fn a_second_signal_waits_for_nobody() {
 const SETTLED: Duration = Duration::from_millis(100);
 
 #[tokio::test]
-async fn after_kill_9_what_was_answered_is_there_and_the_index_fills_itself_again() {
+async fn fault_82_after_kill_9_what_was_answered_is_there_and_the_index_fills_itself_again() {
     let mut app = TestApp::binary("").await;
     let prompt = |at: usize| format!("Tell me fact number {at} about the history of clocks.");
     let answered = Mutex::new(Vec::new());
@@ -170,7 +170,7 @@ async fn a_data_folder_that_cannot_be_used_is_named() {
 }
 
 #[tokio::test]
-async fn a_data_folder_in_use_is_named_with_its_holder() {
+async fn fault_81_a_data_folder_in_use_is_named_with_its_holder() {
     let app = TestApp::exact().await;
     let started = output(refrain(app.folder(), "serve")).await;
     let pid = std::process::id().to_string();
@@ -179,7 +179,7 @@ async fn a_data_folder_in_use_is_named_with_its_holder() {
 }
 
 #[tokio::test]
-async fn a_store_of_a_newer_version_is_refused_and_left_alone() {
+async fn fault_80_a_store_of_a_newer_version_is_refused_and_left_alone() {
     let mut app = TestApp::exact().await;
     app.generate(PROMPT).await;
     app.stop().await;

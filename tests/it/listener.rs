@@ -104,7 +104,7 @@ impl Caller {
 }
 
 #[tokio::test]
-async fn half_a_head_or_none_is_closed_in_time_and_nobody_else_notices() {
+async fn fault_60_half_a_head_or_none_is_closed_in_time() {
     let listening = Listening::echo(Limits { head: SHORT, ..LONG }).await;
     let mut silent = listening.connect().await;
     let mut halfway = listening.connect().await;
@@ -151,7 +151,7 @@ async fn beyond_the_limit_a_connection_waits_for_another_to_end() {
 }
 
 #[tokio::test]
-async fn who_does_not_read_is_cut_off() {
+async fn fault_60_who_does_not_read_is_cut_off() {
     let endless = || async {
         let chunk = Bytes::from(vec![b'x'; 1 << 20]);
         Body::from_stream(stream::repeat(Ok::<_, Infallible>(chunk)))
@@ -167,7 +167,7 @@ async fn who_does_not_read_is_cut_off() {
 }
 
 #[tokio::test]
-async fn heads_that_are_too_large_are_431() {
+async fn fault_65_heads_that_are_too_large_are_431() {
     let listening = Listening::echo(LONG).await;
     let long = "x".repeat(40 << 10);
     let many: String = (0..101).map(|n| format!("x-{n}: 1\r\n")).collect();
@@ -180,7 +180,7 @@ async fn heads_that_are_too_large_are_431() {
 }
 
 #[tokio::test]
-async fn what_proxies_may_read_differently_is_refused() {
+async fn fault_66_what_proxies_may_read_differently_is_refused() {
     let listening = Listening::echo(LONG).await;
     for (what, request) in [
         ("CR in a value", "GET / HTTP/1.1\r\nhost: localhost\r\nx-request-id: a\rb: c\r\n\r\n"),
@@ -200,7 +200,7 @@ async fn what_proxies_may_read_differently_is_refused() {
 }
 
 #[tokio::test]
-async fn a_smuggled_request_is_never_answered() {
+async fn fault_66_a_smuggled_request_is_never_answered() {
     let listening = Listening::echo(LONG).await;
     for both in [
         "content-length: 40\r\ntransfer-encoding: chunked\r\n",

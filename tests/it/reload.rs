@@ -153,7 +153,7 @@ async fn a_breaker_stays_as_it_is_and_a_parked_upstream_is_asked_again() {
 }
 
 #[tokio::test]
-async fn keys_are_exchanged_on_both_listeners() {
+async fn fault_67_keys_are_exchanged_on_both_listeners() {
     let root = key("root", "a", "\"generate\", \"admin\"", "");
     let mut app = TestApp::with(EXACT).await;
     assert_eq!(app.generate(PROMPT).await.status, 200);

@@ -263,7 +263,7 @@ async fn a_prompt_in_a_script_that_the_model_does_not_know_is_served_to_its_equa
 }
 
 #[tokio::test]
-async fn letters_that_only_look_the_same_make_another_prompt() {
+async fn fault_64_letters_that_only_look_the_same_make_another_prompt() {
     let app = TestApp::start().await;
     store(&app, STORED).await;
     for (disguised, what) in [

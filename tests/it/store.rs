@@ -5,7 +5,7 @@ mod durability;
 mod entries;
 mod feedback;
 mod jobs;
-mod migration;
+pub mod migration;
 mod opening;
 mod vectors;
 

@@ -61,7 +61,7 @@ async fn recovers(app: &TestApp, prompt: &str, answer: &str) {
 }
 
 #[tokio::test]
-async fn a_vector_server_that_stops_and_comes_back_costs_hits_and_nothing_else() {
+async fn fault_73_a_vector_server_that_stops_or_hangs_costs_hits_and_nothing_else() {
     let mut qdrant = QdrantServer::start().await;
     let settings = format!(
         "cache.semantic.budget_ms = {}\n[index]\nkind = \"qdrant\"\nurl = \"{}\"",
@@ -86,7 +86,7 @@ async fn a_vector_server_that_stops_and_comes_back_costs_hits_and_nothing_else()
 }
 
 #[tokio::test]
-async fn a_vector_server_that_is_not_there_at_the_start_is_found_later() {
+async fn fault_72_a_vector_server_that_is_not_there_at_the_start_is_found_later() {
     let mut qdrant = QdrantServer::prepare();
     let settings = format!("[index]\nkind = \"qdrant\"\nurl = \"{}\"", qdrant.url());
     let app = TestApp::with(&settings).await;
@@ -160,7 +160,7 @@ impl Embedder for Broken {
 }
 
 #[tokio::test]
-async fn an_embedder_that_fails_costs_hits_and_nothing_else() {
+async fn fault_77_an_embedder_that_fails_costs_hits_and_nothing_else() {
     let app = TestApp::around(Arc::new(Broken(embedder().await)), "").await;
     app.chat(chat(STORED)).await;
     goes_on(&app, "What is the capital of Norway?").await;
@@ -169,7 +169,7 @@ async fn an_embedder_that_fails_costs_hits_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_vector_server_that_lost_everything_is_filled_again() {
+async fn fault_75_a_vector_server_that_lost_everything_is_filled_again() {
     let mut qdrant = QdrantServer::start().await;
     let app = TestApp::with(&format!("[index]\nkind = \"qdrant\"\nurl = \"{}\"", qdrant.url())).await;
     app.chat(chat(STORED)).await;
@@ -208,7 +208,7 @@ async fn a_store_that_breaks_costs_hits_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn without_the_model_equal_requests_are_served_and_the_server_says_what_is_missing() {
+async fn fault_77_without_the_model_equal_requests_are_served() {
     let mut app = TestApp::with_own_embedder("models_dir = \"nowhere\"").await;
     assert_eq!(app.chat(chat(STORED)).await.source(), "upstream");
     assert_eq!(app.chat(chat(STORED)).await.served_by(), "exact memory");

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use refrain::chat::Entry;
 use refrain::store::{Opened, Store};
@@ -103,8 +103,14 @@ async fn with_an_entry() -> Place {
     place
 }
 
+/// Writes a file of the first version, with one entry in it.
+pub async fn write_older_file(path: &Path) {
+    let place = with_an_entry().await;
+    fs::copy(file(&place), path).unwrap();
+}
+
 #[tokio::test]
-async fn a_file_with_entries_is_copied_before_it_is_changed() {
+async fn fault_93_a_file_with_entries_is_copied_before_it_is_changed() {
     let place = with_an_entry().await;
     let (store, opened) = place.opened().await;
     let Opened::Migrated { from: 1, copy: Some(copy) } = opened else { panic!("{opened:?}") };

@@ -53,7 +53,7 @@ async fn the_file_and_its_folder_are_for_the_owner_alone() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_database_is_set_aside() {
+async fn fault_80_a_file_that_is_no_database_is_set_aside() {
     let place = Place::sqlite();
     let path = file(&place);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -67,7 +67,7 @@ async fn a_file_that_is_no_database_is_set_aside() {
 }
 
 #[tokio::test]
-async fn a_store_with_damaged_pages_is_set_aside() {
+async fn fault_80_a_store_with_damaged_pages_is_set_aside() {
     let place = Place::sqlite();
     let store = place.open().await;
     for number in 0..50 {

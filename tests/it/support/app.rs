@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 
 use refrain::app::Server;
@@ -13,6 +14,8 @@ use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 use super::eventually;
+#[cfg(target_os = "linux")]
+use super::mishaps::Mishaps;
 use super::process::{Process, refrain};
 use super::response::{Response, Streamed};
 use super::upstream::{KEY, Upstream};
@@ -109,11 +112,30 @@ impl TestApp {
         app
     }
 
+    /// Prepares the real binary, with these settings put over the usual ones, to which mishaps may happen.
+    #[cfg(target_os = "linux")]
+    pub async fn fragile(settings: &str, mishaps: &Mishaps) -> Self {
+        let mut app = Self::prepared(settings).await;
+        app.variables = mishaps.variables().into();
+        app
+    }
+
     /// Starts the real binary in place of whatever ran before.
     pub async fn start_binary(&mut self) {
+        self.life = Life::Apart(Process::run(self.command()).await);
+    }
+
+    /// Starts the real binary in place of whatever ran before, and returns whether it lived to listen.
+    pub async fn try_start_binary(&mut self) -> bool {
+        self.life = Process::try_spawn(self.command()).await.map_or(Life::Nowhere, Life::Apart);
+        matches!(self.life, Life::Apart(_))
+    }
+
+    /// Returns the command that starts the real binary.
+    fn command(&self) -> Command {
         let mut command = refrain(self.folder.path(), "serve");
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
-        self.life = Life::Apart(Process::run(command).await);
+        command
     }
 
     /// Starts a server around an embedder of the test's own.
@@ -241,10 +263,19 @@ impl TestApp {
 
     /// Returns whether a chat was answered before the server went.
     pub async fn try_chat(&self, body: Value) -> bool {
-        let path = "/v1/chat/completions";
-        let sent = self.request(Method::POST, &self.public(), path, &[], Some(body.to_string())).await;
-        let Ok(response) = sent else { return false };
-        response.status() == 200 && response.bytes().await.is_ok()
+        self.try_post("/v1/chat/completions", &[], body).await.is_some_and(|response| response.status == 200)
+    }
+
+    /// Asks the public listener, and returns what was answered before the server went.
+    pub async fn try_post(&self, path: &str, headers: &[(&str, &str)], body: Value) -> Option<Response> {
+        let sent = self.request(Method::POST, &self.public(), path, headers, Some(body.to_string())).await;
+        Response::try_read(sent.ok()?).await.ok()
+    }
+
+    /// Asks the admin listener, and returns what was answered before the server went.
+    pub async fn try_admin_get(&self, path: &str) -> Option<Response> {
+        let sent = self.request(Method::GET, &self.admin(), path, &[], None).await;
+        Response::try_read(sent.ok()?).await.ok()
     }
 
     /// Asks for a stream and returns when its head has come.

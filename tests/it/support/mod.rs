@@ -5,6 +5,8 @@ pub mod app;
 pub mod faults;
 pub mod fields;
 pub mod gemini;
+#[cfg(target_os = "linux")]
+pub mod mishaps;
 pub mod openai;
 pub mod points;
 pub mod postgres;
@@ -31,4 +33,12 @@ pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) 
         }
         assert!(Instant::now() < deadline, "{what} did not come about within {PATIENCE:?}");
     }
+}
+
+/// Lets this process, and those that it starts, have as many connections open as the system allows.
+pub fn open_many_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // Where the system allows no more, what there is must do.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }

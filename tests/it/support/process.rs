@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::app::MODEL;
@@ -15,6 +16,7 @@ pub struct Process {
     pub public: String,
     pub admin: String,
     said: Arc<Mutex<Vec<String>>>,
+    is_deaf: Arc<AtomicBool>,
 }
 
 /// Returns a command of the binary with the configuration of this folder.
@@ -50,24 +52,39 @@ impl Process {
     }
 
     /// Runs a command that serves, and waits until it listens.
-    pub async fn run(mut command: Command) -> Self {
+    pub async fn run(command: Command) -> Self {
+        Self::try_spawn(command).await.unwrap_or_else(|said| panic!("it ended: {said}"))
+    }
+
+    /// Starts a server by this command and waits until it listens, or ends; then returns what it said.
+    pub async fn try_spawn(mut command: Command) -> Result<Self, String> {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let said = Arc::new(Mutex::new(Vec::new()));
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let heard = Arc::clone(&said);
+        let is_deaf = Arc::new(AtomicBool::new(false));
+        let (heard, deaf) = (Arc::clone(&said), Arc::clone(&is_deaf));
         std::thread::spawn(move || {
-            lines.map_while(Result::ok).for_each(|line| heard.lock().unwrap().push(line))
+            let lines = lines.map_while(Result::ok).take_while(|_| !deaf.load(Ordering::Relaxed));
+            lines.for_each(|line| heard.lock().unwrap().push(line));
         });
         let line = eventually("the line that says where it listens", async || {
-            assert!(child.try_wait().unwrap().is_none(), "it ended: {:#?}", said.lock().unwrap());
-            said.lock().unwrap().iter().find(|line| line.starts_with("listening ")).cloned()
+            if child.try_wait().unwrap().is_some() {
+                return Some(Err(said.lock().unwrap().join("\n")));
+            }
+            said.lock().unwrap().iter().find(|line| line.starts_with("listening ")).cloned().map(Ok)
         })
-        .await;
+        .await?;
         let address = |name: &str| {
             let found = line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
             format!("http://{}", found.unwrap())
         };
-        Self { public: address("public"), admin: address("admin"), child: Mutex::new(child), said }
+        Ok(Self {
+            public: address("public"),
+            admin: address("admin"),
+            child: Mutex::new(child),
+            said,
+            is_deaf,
+        })
     }
 
     /// Sends a signal, such as `-TERM`.
@@ -76,11 +93,40 @@ impl Process {
         assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
     }
 
+    /// Returns what the system tells of it: a file or a folder.
+    #[cfg(target_os = "linux")]
+    fn told(&self, name: &str) -> String {
+        format!("/proc/{}/{name}", self.child.lock().unwrap().id())
+    }
+
+    /// Returns the time that it had a processor, in the system's ticks: a hundred are a second.
+    #[cfg(target_os = "linux")]
+    pub fn ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(self.told("stat")).unwrap();
+        // The name may hold anything; what follows it are numbers, the state being the first.
+        let numbers = stat.rsplit_once(')').unwrap().1;
+        numbers.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+    }
+
+    /// Returns how many files and connections it has open.
+    #[cfg(target_os = "linux")]
+    pub fn open_files(&self) -> u64 {
+        std::fs::read_dir(self.told("fd")).unwrap().count() as u64
+    }
+
+    /// Lets it have so many files and connections open, and returns how many it could.
+    #[cfg(target_os = "linux")]
+    pub fn limit_open_files(&self, most: u64) -> u64 {
+        use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+        let limit = Rlimit { current: Some(most), maximum: getrlimit(Resource::Nofile).maximum };
+        let id = Pid::from_child(&self.child.lock().unwrap());
+        prlimit(Some(id), Resource::Nofile, limit).unwrap().current.unwrap_or(u64::MAX)
+    }
+
     /// Returns the most memory that it had resident so far, in bytes.
     #[cfg(target_os = "linux")]
     pub fn peak_bytes(&self) -> u64 {
-        let status =
-            std::fs::read_to_string(format!("/proc/{}/status", self.child.lock().unwrap().id())).unwrap();
+        let status = std::fs::read_to_string(self.told("status")).unwrap();
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
         peak.unwrap().parse::<u64>().unwrap() << 10
     }
@@ -88,6 +134,11 @@ impl Process {
     /// Waits until it has ended.
     pub async fn ended(&self) -> ExitStatus {
         eventually("the end of the process", async || self.child.lock().unwrap().try_wait().unwrap()).await
+    }
+
+    /// Takes nothing of what it says from now on: after its next line nobody is at the other end of its stderr.
+    pub fn hear_no_more(&self) {
+        self.is_deaf.store(true, Ordering::Relaxed);
     }
 
     /// Returns what it said on stderr so far.

@@ -17,11 +17,12 @@ pub struct Response {
 
 impl Response {
     pub(super) async fn read(response: reqwest::Response) -> Self {
-        Self {
-            status: response.status().as_u16(),
-            headers: response.headers().clone(),
-            body: response.bytes().await.unwrap().into(),
-        }
+        Self::try_read(response).await.unwrap()
+    }
+
+    pub(super) async fn try_read(response: reqwest::Response) -> reqwest::Result<Self> {
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Ok(Self { status, headers, body: response.bytes().await?.into() })
     }
 
     /// Returns a header, or an empty text where it is not there.

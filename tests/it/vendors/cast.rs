@@ -151,6 +151,24 @@ impl Cast {
         }
     }
 
+    /// Has every upstream take fields that it does not know.
+    pub fn take_anything(&self) {
+        for upstream in [&self.app.upstream, &self.classic, &self.newer] {
+            upstream.lenient();
+        }
+        self.claude.lenient();
+        self.google.lenient();
+    }
+
+    /// Forgets every complaint of every upstream.
+    pub fn forgive(&self) {
+        for upstream in [&self.app.upstream, &self.classic, &self.newer] {
+            upstream.forgive();
+        }
+        self.claude.forgive();
+        self.google.forgive();
+    }
+
     /// Returns every call of an upstream so far.
     pub fn heard(&self, vendor: Vendor) -> Vec<Call> {
         match vendor {

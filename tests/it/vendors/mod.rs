@@ -3,7 +3,7 @@
 mod agents;
 mod answers;
 mod bodies;
-mod cast;
+pub mod cast;
 pub mod client;
 mod compatible;
 mod counting;

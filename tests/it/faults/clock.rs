@@ -1,0 +1,77 @@
+//! The wall clock, which somebody sets, and which may stand.
+
+use std::time::SystemTime;
+
+use crate::support::app::{TestApp, chat, with};
+use crate::support::mishaps::Mishaps;
+use crate::support::reply::{Gate, Reply};
+use crate::support::response::Response;
+
+const DAY: i64 = 24 * 60 * 60;
+const ONLY_CACHED: [(&str, &str); 1] = [("cache-control", "only-if-cached")];
+
+/// Asks for a model whose breaker is open: nobody is asked, and the wait is that of the breaker.
+async fn is_left_alone(app: &TestApp) {
+    let before = app.upstream.calls();
+    let refused = app.chat(with(chat("Is it well?"), "model", "fake/broken".into())).await;
+    assert_eq!((refused.status, app.upstream.calls()), (503, before));
+    let wait: u64 = refused.header("retry-after").parse().unwrap();
+    assert!((200..=300).contains(&wait), "{wait}");
+}
+
+async fn cached(app: &TestApp, prompt: &str) -> Response {
+    app.chat_with(chat(prompt), &ONLY_CACHED).await
+}
+
+#[tokio::test]
+async fn fault_84_a_clock_that_jumps_or_stands_ages_entries_and_nothing_else() {
+    let mishaps = Mishaps::prepare();
+    let settings = "cache.mode = \"exact\"\nretry.attempts_per_upstream = 1\nbreaker = {failures = 2, open_seconds = 300}";
+    let mut app = TestApp::fragile(settings, &mishaps).await;
+    app.start_binary().await;
+    app.chat(chat("Today?")).await;
+    app.upstream.on_model("broken", Reply::error(500, "broken", None, None));
+    for at in 0..2 {
+        app.chat(with(chat(&format!("Failure {at}?")), "model", "fake/broken".into())).await;
+    }
+    is_left_alone(&app).await;
+
+    // Tomorrow comes while somebody waits.
+    let gate = Gate::shut();
+    app.upstream.on_prompt("How long?", Reply::text("A while.").held(&gate));
+    let before = app.upstream.calls();
+    let tomorrow = async {
+        app.upstream.called(before + 1).await;
+        mishaps.shift_clock(DAY + 60);
+        is_left_alone(&app).await;
+        gate.open();
+    };
+    let patient = [("x-deadline-ms", "60000")];
+    let (waited, ()) = tokio::join!(app.chat_with(chat("How long?"), &patient), tomorrow);
+    assert_eq!((waited.status, waited.answer().as_str()), (200, "A while."));
+    assert_eq!(cached(&app, "Today?").await.status, 504, "it was for a day");
+    app.chat(chat("Tomorrow?")).await;
+    app.stored(3).await;
+
+    // And it was a mistake: what is over stays so, and nothing is younger than new.
+    mishaps.shift_clock(-DAY);
+    assert_eq!(cached(&app, "Today?").await.status, 504);
+    let hit = cached(&app, "Tomorrow?").await;
+    assert_eq!(hit.source(), "exact");
+    assert!(hit.header("age").parse::<u64>().unwrap() < 60, "{}", hit.header("age"));
+    is_left_alone(&app).await;
+
+    // It stands: a wait is a wait all the same.
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    mishaps.stop_clock(now);
+    app.upstream.on_prompt("For ever?", Reply::text("No.").held(&Gate::shut()));
+    let late = app.chat_with(chat("For ever?"), &[("x-deadline-ms", "200")]).await;
+    assert_eq!((late.status, late.error("code").as_str()), (504, "deadline"));
+
+    // A process that begins before an answer was given takes it for new.
+    app.process().signal("-TERM");
+    app.process().ended().await;
+    app.start_binary().await;
+    let early = cached(&app, "Tomorrow?").await;
+    assert_eq!((early.source(), early.header("age")), ("exact", "0"));
+}
