@@ -57,8 +57,18 @@ struct Vitals {
 #[derive(Clone, Copy, Debug)]
 struct Cooling {
     until: Instant,
-    /// Whether the upstream said so itself; else it is a guess, and may be put aside where nobody else can be asked.
-    is_hinted: bool,
+    word: Word,
+}
+
+/// By whose word a target cools.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    /// The upstream asked for it.
+    Given,
+    /// It is reckoned from what the upstream says of its limits.
+    Reckoned,
+    /// It is our guess, which an answer refutes.
+    Guessed,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +82,7 @@ struct Sample {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unavailable {
     /// It asked to be left alone, or is thought to want that; may be asked at that moment.
+    /// Where it did not ask for it, that may be put aside when nobody else can be asked.
     Cooling { until: Instant, is_hinted: bool },
     /// The breaker is open, until that moment.
     Open { until: Instant },
@@ -175,7 +186,7 @@ impl Target {
 
     /// Leaves it alone for as long as it takes to have room again, by what its own headers say.
     pub fn cool(&self, wait: Duration, now: Instant) {
-        self.vitals().cool(now + wait, false);
+        self.vitals().cool(now + wait, Word::Reckoned);
     }
 
     /// Returns whether it can be asked and nothing speaks against it.
@@ -206,7 +217,7 @@ impl Target {
     pub fn to_store(&self, upstream: &str, now: Instant) -> Option<StoredBreaker> {
         let vitals = self.vitals();
         let opened = vitals.breaker.opened(now);
-        let cooling = vitals.cooling.filter(|cooling| now < cooling.until && cooling.is_hinted);
+        let cooling = vitals.cooling.filter(|cooling| now < cooling.until && cooling.word == Word::Given);
         if opened.is_none() && cooling.is_none() {
             return None;
         }
@@ -233,7 +244,7 @@ impl Target {
         }
         if let Some(until) = stored.cooling_until {
             let cap = now + Duration::from_secs(retry.max_cooldown_seconds);
-            vitals.cool(moment(until).min(cap), true);
+            vitals.cool(moment(until).min(cap), Word::Given);
         }
     }
 
@@ -249,18 +260,18 @@ impl Vitals {
             return Err(Unavailable::Parked { until });
         }
         match self.cooling {
-            Some(Cooling { until, is_hinted }) if now < until => {
-                Err(Unavailable::Cooling { until, is_hinted })
+            Some(Cooling { until, word }) if now < until => {
+                Err(Unavailable::Cooling { until, is_hinted: word == Word::Given })
             }
             _ => Ok(()),
         }
     }
 
     /// Of two cooldowns the longer one holds.
-    fn cool(&mut self, until: Instant, is_hinted: bool) {
+    fn cool(&mut self, until: Instant, word: Word) {
         match self.cooling {
             Some(cooling) if cooling.until >= until => {}
-            _ => self.cooling = Some(Cooling { until, is_hinted }),
+            _ => self.cooling = Some(Cooling { until, word }),
         }
     }
 
@@ -306,7 +317,7 @@ impl Permit {
         vitals.unhinted = 0;
         vitals.missing_until = None;
         // What was only guessed is refuted.
-        vitals.cooling = vitals.cooling.filter(|cooling| cooling.is_hinted);
+        vitals.cooling = vitals.cooling.filter(|cooling| cooling.word != Word::Guessed);
         vitals.last_success = Some((now, unix_millis()));
         if vitals.samples.len() == SAMPLES {
             vitals.samples.pop_front();
@@ -342,11 +353,11 @@ impl Permit {
         let hint = error.wait_hint().filter(|_| error.kind != ProviderErrorKind::QuotaGone);
         if let Some(hint) = hint {
             let hint = hint.min(Duration::from_secs(retry.max_cooldown_seconds));
-            vitals.cool(now + hint, true);
+            vitals.cool(now + hint, Word::Given);
         } else if matches!(error.kind, ProviderErrorKind::RateLimited) || error.status == Some(529) {
             let doubled = SOFT_COOLDOWN.saturating_mul(1 << vitals.unhinted.min(16)).min(SOFT_COOLDOWN_MAX);
             vitals.unhinted = vitals.unhinted.saturating_add(1);
-            vitals.cool(now + doubled.mul_f64(1.0 - JITTER * draw), false);
+            vitals.cool(now + doubled.mul_f64(1.0 - JITTER * draw), Word::Guessed);
         }
         let is_missing = error.kind == ProviderErrorKind::ModelMissing;
         if is_missing || (error.kind == ProviderErrorKind::QuotaGone && error.is_of_model) {
