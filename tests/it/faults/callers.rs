@@ -67,58 +67,69 @@ async fn fault_58_a_failure_is_shared_once_and_the_next_request_tries_anew() {
 const CALLS: usize = 64;
 const QUEUE: usize = 256;
 
-#[cfg(target_os = "linux")]
+/// Returns the middle one of so many waits. The machine may be busy, which a few of them show, but not most.
+async fn usual_wait(mut ask: impl AsyncFnMut(usize)) -> Duration {
+    let mut waits = Vec::new();
+    for at in 0..41 {
+        let began = Instant::now();
+        ask(at).await;
+        waits.push(began.elapsed());
+    }
+    waits.sort();
+    waits[20]
+}
+
+/// A thousand ask three questions each, as fast as they are answered: far more than an upstream takes at a time, which
+/// answers none of them for now.
 #[tokio::test]
-async fn fault_59_ten_thousand_questions_are_shed_beyond_what_an_upstream_takes() {
-    const QUESTIONS: usize = 10_000;
+async fn fault_59_questions_beyond_what_an_upstream_takes_are_shed_and_hits_are_not() {
     open_many_files();
     let chain = Plan::default().start_apart().await;
     let ask = async |prompt: &str| chain.app.chat(Client::OpenAi.ask("primary/m", prompt)).await;
+    let is_shed = |response: &Response| {
+        assert_eq!(response.status, 503, "{}", response.text());
+        assert!(response.header("retry-after").parse::<u64>().unwrap() >= 1);
+    };
     ask(PROMPT).await;
     let gate = Gate::shut();
     chain.primary.on("m", Played::well().after(Step::Hold(gate.clone())));
 
-    let (asked, shed, hits) = (Cell::new(0), Cell::new(0), Cell::new(Vec::new()));
-    let slowest = Cell::new(Duration::ZERO);
-    let caller = async |_| {
+    let shed = Cell::new(0);
+    let caller = async |caller: usize| {
         let mut answered = 0;
-        while asked.get() < QUESTIONS {
-            asked.set(asked.get() + 1);
-            let (prompt, began) = (format!("What is number {}?", asked.get()), Instant::now());
+        for at in 0..3 {
+            let prompt = format!("What is {caller} to the {at}?");
             let response = ask(&prompt).await;
             if response.status == 200 {
                 assert_eq!(response.answer(), answer_to(&prompt));
                 answered += 1;
-                continue;
+            } else {
+                is_shed(&response);
+                shed.set(shed.get() + 1);
             }
-            assert_eq!(response.status, 503, "{}", response.text());
-            assert!(response.header("retry-after").parse::<u64>().unwrap() >= 1);
-            slowest.set(slowest.get().max(began.elapsed()));
-            shed.set(shed.get() + 1);
         }
         answered
     };
     let measured = async {
-        while shed.get() < QUESTIONS - CALLS - QUEUE {
-            let began = Instant::now();
-            let hit = ask(PROMPT).await;
-            assert_eq!((hit.status, hit.source()), (200, "exact"));
-            let mut all = hits.take();
-            all.push(began.elapsed());
-            hits.set(all);
+        let mut hits = 0;
+        while shed.get() < 3 * (THOUSAND - CALLS - QUEUE) {
+            assert_eq!(ask(PROMPT).await.source(), "exact");
+            hits += 1;
         }
+        assert!(hits > 0);
+        let hit = usual_wait(async |_| assert_eq!(ask(PROMPT).await.source(), "exact")).await;
+        let refusal = usual_wait(async |at| is_shed(&ask(&format!("And number {at}?")).await)).await;
         gate.open();
+        (hit, refusal)
     };
-    let (answered, ()) = tokio::join!(join_all((0..THOUSAND).map(caller)), measured);
+    let (answered, (hit, refusal)) = tokio::join!(join_all((0..THOUSAND).map(caller)), measured);
 
-    assert_eq!(answered.iter().sum::<usize>(), CALLS + QUEUE);
-    assert_eq!((chain.primary.calls(), chain.primary.most_at_once()), (1 + CALLS + QUEUE, CALLS));
-    let mut hits = hits.into_inner();
-    hits.sort();
-    let (median, slowest) = (hits[hits.len() / 2], slowest.get());
-    // A thousand callers share two processors with the server, so these say only that nobody waits for an upstream.
-    assert!(median < Duration::from_secs(1), "a hit takes {median:?} of {} hits", hits.len());
-    assert!(slowest < Duration::from_secs(10), "a refusal took {slowest:?}");
+    let answered: usize = answered.iter().sum();
+    assert!((CALLS + QUEUE..=3 * (CALLS + QUEUE)).contains(&answered), "{answered} were answered");
+    assert_eq!((chain.primary.calls(), chain.primary.most_at_once()), (1 + answered, CALLS));
+    for wait in [hit, refusal] {
+        assert!(wait < Duration::from_millis(500), "a hit takes {hit:?}, a refusal {refusal:?}");
+    }
 }
 
 /// What callers send who are in no hurry, and, again and again, a little more: nothing; half a head; half a preface of
@@ -146,24 +157,21 @@ async fn connect(app: &TestApp) -> TcpStream {
     socket.connect(app.public().trim_start_matches("http://").parse().unwrap()).await.unwrap()
 }
 
-/// Asks for what is stored, by a connection that is there and by one that is not, and returns the longest wait.
-async fn longest_wait(app: &TestApp) -> Duration {
+/// Asks for what is stored, by a connection that is there and by one that is not, and returns the usual wait.
+async fn wait_for_hits(app: &TestApp) -> Duration {
     let body = json!({ "prompt": PROMPT }).to_string();
     let request = format!(
         "POST /v1/generate HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
-    let mut longest = Duration::ZERO;
-    for at in 0..40 {
-        let began = Instant::now();
+    usual_wait(async |at| {
         let hit = match at % 2 {
             0 => app.generate(PROMPT).await,
             _ => raw(&app.public(), request.as_bytes()).await,
         };
         assert_eq!((hit.status, hit.source()), (200, "exact"));
-        longest = longest.max(began.elapsed());
-    }
-    longest
+    })
+    .await
 }
 
 #[tokio::test]
@@ -171,12 +179,15 @@ async fn fault_60_slow_callers_are_no_burden_to_others() {
     open_many_files();
     let app = TestApp::exact().await;
     app.generate(PROMPT).await;
-    let everything = "and so on ".repeat(200_000);
-    app.upstream.on_prompt("Tell me everything.", Reply::text(&everything));
+    // More than lies on the way between two sockets, in few words.
+    let numbers = |from: usize| (from..from + 30_000).map(|number| format!("{number},")).collect::<String>();
+    let everything: Vec<_> = (0..10).map(|part| numbers(part * 30_000)).collect();
+    app.upstream.on_prompt("Tell me everything.", Reply::text(&everything.join(" ")));
     app.chat(chat("Tell me everything.")).await;
+    assert_eq!(app.chat(chat("Tell me everything.")).await.source(), "exact");
 
     let mut callers = Vec::new();
-    for _ in 0..100 {
+    for _ in 0..20 {
         for (beginning, drop) in beginnings() {
             let mut stream = connect(&app).await;
             stream.write_all(beginning.as_bytes()).await.unwrap();
@@ -192,10 +203,10 @@ async fn fault_60_slow_callers_are_no_burden_to_others() {
             }
         }
     };
-    let longest = tokio::select! {
-        longest = longest_wait(&app) => longest,
+    let wait = tokio::select! {
+        wait = wait_for_hits(&app) => wait,
         () = drip => unreachable!("it drips for ever"),
     };
-    assert!(longest < Duration::from_secs(2), "a hit took {longest:?}");
+    assert!(wait < Duration::from_millis(500), "a hit takes {wait:?}");
     assert_eq!(app.get("/health/ready").await.status, 200);
 }

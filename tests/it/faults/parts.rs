@@ -113,6 +113,7 @@ async fn fault_76_a_point_is_only_a_pointer() {
         planted.upsert(vec![point]).await.unwrap();
     }
     assert!(all_keys(&planted, 10).await.contains(&gone));
+    let repairs = app.metric("refrain_index_repairs_total").await;
 
     app.use_key("bob");
     eventually("the end of an entry", async || {
@@ -126,7 +127,7 @@ async fn fault_76_a_point_is_only_a_pointer() {
     }
     assert!(!all_keys(&planted, 10).await.contains(&gone), "what leads nowhere goes");
     app.use_key("root");
-    assert_eq!(app.metric("refrain_index_repairs_total").await, 1.0);
+    assert_eq!(app.metric("refrain_index_repairs_total").await, repairs + 1.0);
 }
 
 /// An embedder that fails in one of these ways.
