@@ -9,9 +9,9 @@
 //! gateway   plan       route by model name, policy (may it read, may it be written, is it volatile?), Key
 //!           cache      Fingerprint → memory → store ;  Partition + embedding → index → decision
 //!           flight     one leader per question; followers share its answer, streams too
-//!           router     alias → chain of upstreams, timers, attempts
+//!           router     alias → chain of upstreams: health, limits, timers, retries, rescue of what broke off
 //!           providers  encode → transport → decode → ChatResponse | ProviderError
-//!           quality    is the answer fit to be stored?
+//!           quality    is it an answer at all? is it fit to be stored?
 //!           cache      insert (memory now; store and index in a tracked background task)
 //!           degrade    nobody answered: the route's ladder
 //! http      Outcome { answer, source } → wire dialect → body or SSE, and headers
@@ -64,6 +64,8 @@
 //! - An [`chat::Entry`] carries its [`chat::SemanticKey`], the digest of everything but the last prompt. The partition
 //!   follows from it and the embedder's version, so a change of the model needs no request keyed anew, and a
 //!   neighbour's partition is checked by comparing 32 bytes.
+//! - Health, breaker and cooldown belong to one model of an upstream (`router::target`), since that is what limits and
+//!   outages befall; a key or a quota to the upstream (`router::account_state`).
 //! - `alerts` is a room and no part of `telemetry`: everybody says incidents and counts, and that must know nobody, while
 //!   whoever posts them needs the HTTP client.
 //! - The index is repaired by comparison ([`index::Fill`]) and not through an outbox: a fill is needed for the
