@@ -237,6 +237,17 @@ fn a_good_answer_is_no_worse_at_any_moment_of_its_coming() {
 }
 
 #[test]
+fn a_question_that_goes_round_itself_may_be_quoted() {
+    let data = "0.25 0.25 0.5 | left | ".repeat(200);
+    let request = ChatRequest::from_prompt(format!("Put this into a code block: {data}"));
+    let quoted = format!("```\n{data}\n```");
+    let quote = worth(&request, &quoted, FinishReason::Stop);
+    assert!(quote.defect.is_none() && quote.score > 0.8, "{quote:?}");
+    let other = worth(&ChatRequest::from_prompt("Hello!"), &quoted, FinishReason::Stop);
+    assert_eq!(other.defect, Some(Defect::Endless));
+}
+
+#[test]
 fn gibberish_is_a_defect_or_lies_below_the_line() {
     let line = QualityConfig::default().store_threshold;
     for (question, answer) in gibberish() {

@@ -8,6 +8,8 @@
 const BROKEN_MIN: usize = 8;
 /// One broken character among so many: a text of mostly whole words can be read.
 const BROKEN_ONE_IN: usize = 50;
+/// One control character among so many: nobody sees them, and where they come instead of letters, there are more.
+const CONTROLS_ONE_IN: usize = 10;
 
 /// How many characters of a text are broken, and in which way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,10 +77,11 @@ impl Breakage {
     /// Returns whether the text cannot be read for the characters that were replaced, that are controls, that were
     /// misread.
     fn ways(self) -> [bool; 3] {
-        let is_many = |broken: usize| broken >= BROKEN_MIN && broken * BROKEN_ONE_IN >= self.characters;
+        let is_one_in = |many: usize, broken: usize| broken >= BROKEN_MIN && broken * many >= self.characters;
         // Where UTF-8 was misread, hardly anything beyond ASCII is left whole; a text about it shows both.
-        let is_misread = is_many(self.misread) && self.misread * 10 >= self.foreign * 9;
-        [is_many(self.replaced), is_many(self.controls), is_misread]
+        let is_misread = is_one_in(BROKEN_ONE_IN, self.misread) && self.misread * 10 >= self.foreign * 9;
+        let is_replaced = is_one_in(BROKEN_ONE_IN, self.replaced);
+        [is_replaced, is_one_in(CONTROLS_ONE_IN, self.controls), is_misread]
     }
 }
 
@@ -173,6 +176,7 @@ mod tests {
     fn control_characters_in_quantity_are_broken_and_a_coloured_terminal_is_not() {
         assert!(is_broken("\u{0}\u{1}\u{2}\u{3}\u{4}\u{5}\u{6}\u{7}\u{e}\u{f}"));
         assert!(!is_broken("NUL is written \u{0}, and BEL \u{7}."));
+        assert!(!is_broken(&"NUL is \u{0}, DEL is \u{7f}, and both are odd characters. ".repeat(20)));
         assert!(!is_broken(&"\u{1b}[31mred\u{1b}[0m\r\n\t".repeat(20)));
     }
 

@@ -30,16 +30,25 @@ const WORDS_WORST: f64 = 0.03;
 const WORDS_BEST: f64 = 0.1;
 
 /// Looks at how much of the end of a text was not there before: 1 for what prose and data have, 0 for what goes round
-/// in circles. Does not apply to a short text, nor where so many rounds were asked for.
+/// in circles. Does not apply to a short text, nor where circles were asked for.
 pub(super) fn look(said: &Said<'_>) -> Option<f64> {
-    let text = said.text.trim();
-    if text.len() < BYTES_MIN || said.goes_round_by_request() {
-        return None;
-    }
-    let tail = &text[text.ceil_char_boundary(text.len().saturating_sub(TAIL_BYTES))..];
-    let pieces = between(PIECES_WORST, PIECES_BEST, share_of_pieces(&without_counters(tail)));
+    let tail = tail(&said.text)?;
     let words = share_of_words(tail).map_or(1.0, |share| between(WORDS_WORST, WORDS_BEST, share));
-    Some(pieces.min(words))
+    let pieces = between(PIECES_WORST, PIECES_BEST, share_of_pieces(tail));
+    let novelty = pieces.min(words);
+    (novelty == 1.0 || !said.goes_round_by_request()).then_some(novelty)
+}
+
+/// Returns whether a text goes round in circles: its data may be worth quoting.
+pub(super) fn goes_round(text: &str) -> bool {
+    tail(text).is_some_and(|tail| share_of_pieces(tail) < PIECES_BEST)
+}
+
+/// Returns what is looked at of a text; `None` of a short one.
+fn tail(text: &str) -> Option<&str> {
+    let text = text.trim();
+    let begin = text.ceil_char_boundary(text.len().saturating_sub(TAIL_BYTES));
+    (text.len() >= BYTES_MIN).then(|| &text[begin..])
 }
 
 /// Returns where a share lies between the worst and the best, both on a scale of ratios.
@@ -48,12 +57,12 @@ fn between(worst: f64, best: f64, share: f64) -> f64 {
 }
 
 /// Returns how many of a text's pieces are different ones.
-fn share_of_pieces(bytes: &[u8]) -> f64 {
+fn share_of_pieces(text: &str) -> f64 {
     // A bit per piece in a table with room for 32 times as many: two that fall together are one piece in a hundred.
     const BITS: u32 = (TAIL_BYTES * 32).ilog2();
     let mut seen = vec![0_u64; 1 << (BITS - 6)];
     let (mut pieces, mut different) = (0_u32, 0_u32);
-    for piece in bytes.array_windows::<PIECE_BYTES>() {
+    for piece in without_counters(text).array_windows::<PIECE_BYTES>() {
         let at = digest(*piece) >> (u64::BITS - BITS);
         let (word, bit) = ((at >> 6) as usize, 1 << (at & 63));
         pieces += 1;

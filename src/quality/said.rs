@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::encoding::Breakage;
 use super::endless::{self, Rounds};
-use super::json;
+use super::{json, repetition};
 use crate::chat::{ChatRequest, Choice, FinishReason, OutputFormat, Part, Role};
 
 /// One choice of an answer, and the request it answers.
@@ -58,10 +58,12 @@ impl<'a> Said<'a> {
         *self.rounds.get_or_init(|| endless::rounds(&self.text))
     }
 
-    /// Returns whether they are meant all the same: the question names their number, and the model found the end of them.
+    /// Returns whether going round in circles is meant: the question names the number of rounds or goes round itself, and
+    /// the model found the end.
     pub(super) fn goes_round_by_request(&self) -> bool {
-        let is_asked = |rounds: Rounds| rounds.are_asked_for(self.question());
-        self.ended_by_itself() && self.rounds().is_some_and(is_asked)
+        let question = self.question();
+        let is_counted = || self.rounds().is_some_and(|rounds| rounds.are_asked_for(question));
+        self.ended_by_itself() && (is_counted() || repetition::goes_round(question))
     }
 
     /// Returns whether the text is what the output format asks for.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::cast::{Cast, Vendor};
+use super::cast::{Cast, Manner, Said, Vendor};
 use super::client::Client;
 use crate::support::app::with;
 
@@ -115,6 +115,7 @@ async fn who_can_be_told_is_asked_instead() {
         (Vendor::Anthropic, Vendor::Gemini, "response_format", json!({"type": "json_object"})),
     ] {
         let cast = Cast::with(&format!("cache.mode = \"off\"\n{}", chain(first, second))).await;
+        cast.says(second, Said::Text("{\"answer\": 42}"), &Manner::Plainly);
         let body = with(Client::OpenAi.ask("both", PROMPT), field, value);
         let response = cast.whole(Client::OpenAi, body).await;
         assert_eq!(response.status, 200, "{field}: {}", response.text());
