@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::chat::{ChatRequest, ChatResponse, Choice, Directives, FinishReason, OutputFormat, Part};
+use crate::chat::{
+    ChatRequest, ChatResponse, Choice, Directives, FinishReason, OutputFormat, Part, ToolCall,
+};
 use crate::config::{CacheConfig, CacheMode};
 use crate::quality::{self, Defect, Worth};
 
@@ -212,7 +214,13 @@ fn judge_choice(request: &ChatRequest, choice: &Choice, settings: &CacheConfig) 
         return Err(Skip::Citations);
     }
     if calls_tools {
-        return if settings.store_tool_calls { Ok(()) } else { Err(Skip::ToolCalls) };
+        // A vendor that tells a call twice makes one out of two, and no value of its arguments.
+        let is_call = |call: &ToolCall| call.arguments.is_empty() || quality::is_json(&call.arguments);
+        return match (settings.store_tool_calls, choice.tool_calls().all(is_call)) {
+            (false, _) => Err(Skip::ToolCalls),
+            (true, false) => Err(Skip::InvalidJson),
+            (true, true) => Ok(()),
+        };
     }
     let text = choice.text().unwrap_or_default();
     if text.trim().is_empty() {
@@ -254,7 +262,7 @@ pub fn shares_with_similar(answer: &ChatResponse) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::{TenantId, ToolCall};
+    use crate::chat::TenantId;
     use serde_json::json;
 
     fn directives() -> Directives {

@@ -160,6 +160,11 @@ impl Router {
         if !(step.is_free && error.status == Some(403)) {
             self.account_failed(&step.upstream, error);
         }
+        if error.kind == ProviderErrorKind::QuotaGone && error.is_of_model {
+            let (upstream, model) = (Arc::clone(&step.upstream.name), &step.model);
+            tracing::error!(upstream = &*upstream, model, "the quota of a model is used up");
+            self.say(Incident::QuotaGone { upstream });
+        }
         if ended.is_missing {
             let (upstream, model) = (Arc::clone(&step.upstream.name), Arc::from(step.model.as_str()));
             tracing::error!(upstream = &*upstream, model = &*model, "a configured model is not there");
