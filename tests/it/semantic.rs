@@ -229,7 +229,8 @@ async fn mode_exact_asks_for_no_similar_answer() {
 #[tokio::test]
 async fn a_prompt_longer_than_the_models_window_is_served_to_its_equal_alone() {
     let app = TestApp::start().await;
-    let beginning = "Please consider the following long list of words with great care. ".repeat(40);
+    let words: Vec<_> = (0..200).map(|number| format!("word{number}")).collect();
+    let beginning = format!("Please consider this list with great care: {}.", words.join(", "));
     let (one, other) = (format!("{beginning} Which comes first?"), format!("{beginning} Which comes last?"));
     app.chat(chat(&one)).await;
     assert_eq!(app.chat(chat(&one)).await.source(), "exact");

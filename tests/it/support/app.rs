@@ -122,6 +122,8 @@ impl TestApp {
 
     /// Starts the real binary in place of whatever ran before.
     pub async fn start_binary(&mut self) {
+        // It owns the data folder for as long as it lives.
+        self.life = Life::Nowhere;
         self.life = Life::Apart(Process::run(self.command()).await);
     }
 
