@@ -1,5 +1,6 @@
 //! `refrain serve`: until somebody says stop.
 
+use anyhow::Context;
 use clap::Args;
 
 use super::{Listeners, Place, configuration};
@@ -19,6 +20,6 @@ pub struct ServeArgs {
 
 pub async fn run(args: ServeArgs, place: &Place) -> anyhow::Result<()> {
     let config = configuration(&args.listeners.flags(place))?;
-    start_logging(&config.log, None);
+    let _logs = start_logging(&config.log, None).context("nothing can be logged")?;
     app::serve(config).await
 }

@@ -9,6 +9,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, 
 
 use super::dollars::Dollars;
 use super::rates::Rates;
+use super::sink;
 use super::upstreams::{UpstreamReading, Upstreams};
 
 const METADATA: Metadata<'static> = Metadata::new("refrain", Level::INFO, None);
@@ -46,6 +47,7 @@ const COUNTERS: &[(&str, &str)] = &[
     ),
     ("refrain_reloads_total", "Times the configuration was loaded again, by outcome: done, refused."),
     ("refrain_task_restarts_total", "Background tasks that panicked and were begun anew, by task."),
+    ("refrain_log_lines_dropped_total", "Log lines that nobody took in time, of the whole process."),
     ("refrain_refused_total", "Requests turned away by a limit, by reason: key_limit, wrong_keys."),
 ];
 
@@ -196,6 +198,7 @@ impl Telemetry {
 
     /// Returns all metrics in Prometheus' text format.
     pub fn render(&self) -> String {
+        self.counter("refrain_log_lines_dropped_total", []).absolute(sink::dropped());
         let mut text = self.handle.render();
         for (sum, (name, help)) in [(&self.spent, SPENT), (&self.saved, SAVED)] {
             sum.render(name, help, &mut text);

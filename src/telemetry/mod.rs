@@ -8,10 +8,11 @@ mod events;
 mod logs;
 mod metrics;
 mod rates;
+mod sink;
 mod upstreams;
 
 pub use events::{Events, Incident};
-pub use logs::{LogFormat, start_logging};
+pub use logs::{LogFormat, Logs, start_logging};
 pub use metrics::{Telemetry, Tokens};
 pub use rates::{Rates, Totals};
 pub use upstreams::UpstreamReading;

@@ -8,6 +8,7 @@ use tokio::time::timeout;
 
 use crate::support::app::TestApp;
 use crate::support::eventually;
+use crate::support::process::Reader;
 use crate::support::response::raw;
 
 const EXACT: &str = "cache.mode = \"exact\"";
@@ -47,17 +48,26 @@ async fn fault_87_without_a_file_to_open_it_waits_and_serves_again() {
 
 #[tokio::test]
 async fn fault_89_a_server_whose_log_nobody_takes_serves_on() {
-    let app = TestApp::binary(EXACT).await;
-    assert_eq!(app.generate(PROMPT).await.source(), "upstream");
-    app.process().hear_no_more();
-    for at in 0..50 {
-        let prompt = format!("Question {at}?");
+    const LOST: &str = "refrain_log_lines_dropped_total";
+    for reader in [Reader::Stopped, Reader::Gone] {
+        let app = TestApp::binary(EXACT).await;
+        assert_eq!(app.generate(PROMPT).await.source(), "upstream");
+        assert_eq!(app.metric(LOST).await, 0.0);
+        app.process().read_by(reader);
+        // Far more than fits into a pipe, and then into the queue before it.
+        eventually("lines that nobody takes", async || {
+            for _ in 0..100 {
+                let refused = app.post_text("/v1/generate", &[], "{").await;
+                assert_eq!(refused.status, 400, "{reader:?}");
+            }
+            (app.metric(LOST).await > 0.0).then_some(())
+        })
+        .await;
         for source in ["upstream", "exact"] {
-            assert_eq!(app.generate(&prompt).await.source(), source);
+            assert_eq!(app.generate("And now?").await.source(), source, "{reader:?}");
         }
-        app.post_text("/v1/generate", &[], "{").await;
+        assert_eq!(app.get("/health/ready").await.status, 200);
+        app.process().signal("-TERM");
+        assert_eq!(app.process().ended().await.code(), Some(0), "{reader:?}");
     }
-    assert_eq!(app.get("/health/ready").await.status, 200);
-    app.process().signal("-TERM");
-    assert_eq!(app.process().ended().await.code(), Some(0));
 }

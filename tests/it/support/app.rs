@@ -122,13 +122,13 @@ impl TestApp {
 
     /// Starts the real binary in place of whatever ran before.
     pub async fn start_binary(&mut self) {
-        // It owns the data folder for as long as it lives.
         self.life = Life::Nowhere;
         self.life = Life::Apart(Process::run(self.command()).await);
     }
 
     /// Starts the real binary in place of whatever ran before, and returns whether it lived to listen.
     pub async fn try_start_binary(&mut self) -> bool {
+        self.life = Life::Nowhere;
         self.life = Process::try_spawn(self.command()).await.map_or(Life::Nowhere, Life::Apart);
         matches!(self.life, Life::Apart(_))
     }

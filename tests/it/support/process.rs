@@ -3,7 +3,6 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::app::MODEL;
@@ -16,7 +15,17 @@ pub struct Process {
     pub public: String,
     pub admin: String,
     said: Arc<Mutex<Vec<String>>>,
-    is_deaf: Arc<AtomicBool>,
+    reader: Arc<Mutex<Reader>>,
+}
+
+/// Who reads what a process says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    Listens,
+    /// Does nothing any more; what is said waits.
+    Stopped,
+    /// Has left; what is said is refused.
+    Gone,
 }
 
 /// Returns a command of the binary with the configuration of this folder.
@@ -61,11 +70,17 @@ impl Process {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let said = Arc::new(Mutex::new(Vec::new()));
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let is_deaf = Arc::new(AtomicBool::new(false));
-        let (heard, deaf) = (Arc::clone(&said), Arc::clone(&is_deaf));
+        let reader = Arc::new(Mutex::new(Reader::Listens));
+        let (heard, reads) = (Arc::clone(&said), Arc::clone(&reader));
         std::thread::spawn(move || {
-            let lines = lines.map_while(Result::ok).take_while(|_| !deaf.load(Ordering::Relaxed));
-            lines.for_each(|line| heard.lock().unwrap().push(line));
+            for line in lines.map_while(Result::ok) {
+                heard.lock().unwrap().push(line);
+                match *reads.lock().unwrap() {
+                    Reader::Listens => {}
+                    Reader::Stopped => std::thread::park(),
+                    Reader::Gone => break,
+                }
+            }
         });
         let line = eventually("the line that says where it listens", async || {
             if child.try_wait().unwrap().is_some() {
@@ -83,7 +98,7 @@ impl Process {
             admin: address("admin"),
             child: Mutex::new(child),
             said,
-            is_deaf,
+            reader,
         })
     }
 
@@ -136,9 +151,9 @@ impl Process {
         eventually("the end of the process", async || self.child.lock().unwrap().try_wait().unwrap()).await
     }
 
-    /// Takes nothing of what it says from now on: after its next line nobody is at the other end of its stderr.
-    pub fn hear_no_more(&self) {
-        self.is_deaf.store(true, Ordering::Relaxed);
+    /// Leaves what it says to such a reader, after its next line.
+    pub fn read_by(&self, reader: Reader) {
+        *self.reader.lock().unwrap() = reader;
     }
 
     /// Returns what it said on stderr so far.
