@@ -5,7 +5,7 @@
 
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help run test sdk bench models audit dist tools postgres build
+.PHONY: help run test sdk bench drill models audit dist tools postgres build
 
 CARGO  ?= cargo
 PYTHON ?= python3
@@ -40,7 +40,10 @@ sdk: tools ## drill the official SDKs against an upstream that others wrote; a d
 	@$(PYTHON) -B tests/sdk/drill.py $(ARGS)
 
 bench: tools models ## measure latencies and hit rates
-	@$(CARGO) bench --locked $(ARGS)
+	@$(CARGO) bench --locked $(or $(ARGS),--bench latency --bench hit_rate)
+
+drill: tools ## drill an outage, kills and load against the real binary: some 15 minutes, `ARGS="outage --seconds 20"` for less
+	@$(CARGO) bench --locked --bench drill -- $(ARGS)
 
 models: ## fetch the embedding model and the ONNX Runtime, and verify every byte
 	@$(PYTHON) models/fetch.py
