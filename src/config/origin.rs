@@ -26,7 +26,7 @@ impl Config {
     /// Reads the same file once more, under the same flags and environment.
     ///
     /// # Errors
-    /// As [`load`]; also where the file is gone, and where this configuration was never loaded from anything.
+    /// As [`load()`]; also where the file is gone, and where this configuration was never loaded from anything.
     pub fn load_again(&self) -> Result<Self, ConfigError> {
         match &self.origin.0 {
             Some(origin) => load(&origin.0, &origin.1),

@@ -50,7 +50,7 @@ impl Rounds {
 /// Returns whether a text says the same over and over, to its end.
 ///
 /// A text that ends with an endless one is endless itself, so cutting off its beginning never makes it so. A caller who
-/// asks for a line a hundred times over can be given it: [`super::defect`] reads the question too.
+/// asks for a line a hundred times over can be given it: [`super::defect()`] reads the question too.
 pub fn is_endless(text: &str) -> bool {
     rounds(text).is_some()
 }

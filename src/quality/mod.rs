@@ -1,7 +1,7 @@
 //! What is an answer worth?
 //!
-//! Pure looks at a text. [`defect`] names what makes an answer no answer at all, so that the chain tries the next
-//! upstream: it is slow to judge, since a false alarm buys a second answer. [`score`] weighs what the softer looks say,
+//! Pure looks at a text. [`defect()`] names what makes an answer no answer at all, so that the chain tries the next
+//! upstream: it is slow to judge, since a false alarm buys a second answer. [`score()`] weighs what the softer looks say,
 //! one file each, into one number, which decides over no more than a place in the cache. None of them takes a short
 //! answer for a bad one, and all that they cost is linear in the answer.
 
