@@ -20,9 +20,11 @@ const JITTER: f64 = 0.2;
 const SLOTS: u32 = 12;
 /// How long after it may be asked again an open breaker means something, while nobody asks.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
-/// Where nobody else can be asked, an open breaker lets one call through this often: it may be wrong, and a caller who
-/// would get an error loses nothing by it.
-const LAST_RESORT_EVERY: Duration = Duration::from_secs(1);
+/// Where nobody else can be asked, an open breaker lets a call through all the same, and after each that fails the next
+/// one later, up to the longest time: it may be wrong, and a caller who would get an error loses nothing by it. Three
+/// failures in a row happen by chance where an upstream fails one call in seven and is asked a hundred times a second.
+const LAST_RESORT_FIRST: Duration = Duration::from_millis(50);
+const LAST_RESORT_MAX: Duration = Duration::from_secs(1);
 
 /// The settings of all breakers.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -103,7 +105,22 @@ pub struct Breaker {
 #[derive(Clone, Copy, Debug)]
 enum State {
     Closed,
-    Open { until: Instant, is_probing: bool, last_resort: Option<Instant> },
+    Open { until: Instant, is_probing: bool, last_resort: LastResort },
+}
+
+/// The calls that passed before their time.
+#[derive(Clone, Copy, Debug, Default)]
+struct LastResort {
+    last: Option<Instant>,
+    failures: u32,
+}
+
+impl LastResort {
+    /// Returns when the next one may pass.
+    fn next(&self) -> Option<Instant> {
+        let doubled = LAST_RESORT_FIRST.saturating_mul(1 << self.failures.saturating_sub(1).min(10));
+        self.last.map(|last| last + doubled.min(LAST_RESORT_MAX))
+    }
 }
 
 impl Default for Breaker {
@@ -123,7 +140,7 @@ impl Breaker {
     /// further than the settings reach.
     pub fn restored(until: Instant, openings: u32, now: Instant, settings: &Settings) -> Self {
         let until = until.min(now + settings.open_max);
-        let state = State::Open { until, is_probing: false, last_resort: None };
+        let state = State::Open { until, is_probing: false, last_resort: LastResort::default() };
         Self { state, openings, ..Self::default() }
     }
 
@@ -144,14 +161,23 @@ impl Breaker {
     pub fn admit_as_last_resort(&mut self, now: Instant) -> Admission {
         match &mut self.state {
             State::Closed => Admission::Pass,
-            State::Open { is_probing: true, .. } => Admission::Refuse(now + LAST_RESORT_EVERY),
+            State::Open { is_probing: true, .. } => Admission::Refuse(now + LAST_RESORT_FIRST),
             State::Open { is_probing, last_resort, .. } => {
-                let next = last_resort.map(|last| last + LAST_RESORT_EVERY);
-                if let Some(next) = next.filter(|next| now < *next) {
+                if let Some(next) = last_resort.next().filter(|next| now < *next) {
                     return Admission::Refuse(next);
                 }
-                (*is_probing, *last_resort) = (true, Some(now));
+                (*is_probing, last_resort.last) = (true, Some(now));
                 Admission::Probe
+            }
+        }
+    }
+
+    /// Returns whether somebody is finding out whether all is well, or soon may where nobody else is left.
+    pub fn is_found_out(&self, now: Instant) -> bool {
+        match &self.state {
+            State::Closed => false,
+            State::Open { is_probing, last_resort, .. } => {
+                *is_probing || last_resort.next().is_none_or(|next| next <= now + 2 * LAST_RESORT_FIRST)
             }
         }
     }
@@ -222,7 +248,12 @@ impl Breaker {
                 Change::Closed
             }
             // A call as last resort came before its time, so its failure does not count against the upstream.
-            Verdict::Failure { .. } if now < until => Change::None,
+            Verdict::Failure { .. } if now < until => {
+                if let State::Open { last_resort, .. } = &mut self.state {
+                    last_resort.failures = last_resort.failures.saturating_add(1);
+                }
+                Change::None
+            }
             Verdict::Failure { draw } => {
                 self.open(draw, now, settings);
                 Change::Opened
@@ -233,7 +264,7 @@ impl Breaker {
     fn open(&mut self, draw: f64, now: Instant, settings: &Settings) {
         self.openings = self.openings.saturating_add(1);
         let until = now + settings.open_for(self.openings, draw);
-        self.state = State::Open { until, is_probing: false, last_resort: None };
+        self.state = State::Open { until, is_probing: false, last_resort: LastResort::default() };
         self.streak.clear();
     }
 
@@ -418,18 +449,22 @@ mod tests {
     }
 
     #[test]
-    fn as_last_resort_one_call_a_second_passes_and_its_failure_changes_nothing() {
+    fn as_last_resort_a_call_passes_and_the_next_one_later_each_time() {
         let mut bench = Bench::new();
         for at in 0..3 {
             bench.call(f64::from(at), FAILURE);
         }
-        let now = bench.at(5.0);
+        let mut now = bench.at(5.0);
         let (until, _) = bench.breaker.opened(now).unwrap();
-        assert_eq!(bench.breaker.admit_as_last_resort(now), Admission::Probe);
-        assert_eq!(bench.breaker.judge(true, FAILURE, now, &settings()), Change::None);
-        assert_eq!(bench.breaker.opened(now), Some((until, 1)));
-        assert_eq!(bench.breaker.admit_as_last_resort(now), Admission::Refuse(bench.at(6.0)));
-        let now = bench.at(6.0);
+        for wait_ms in [50, 100, 200, 400, 800, 1_000, 1_000] {
+            assert_eq!(bench.breaker.admit_as_last_resort(now), Admission::Probe);
+            assert!(bench.breaker.is_found_out(now));
+            assert_eq!(bench.breaker.judge(true, FAILURE, now, &settings()), Change::None);
+            assert_eq!(bench.breaker.opened(now), Some((until, 1)), "it came before its time");
+            let next = now + Duration::from_millis(wait_ms);
+            assert_eq!(bench.breaker.admit_as_last_resort(now), Admission::Refuse(next));
+            now = next;
+        }
         assert_eq!(bench.breaker.admit_as_last_resort(now), Admission::Probe);
         assert_eq!(bench.breaker.judge(true, Verdict::Success, now, &settings()), Change::Closed);
     }

@@ -84,6 +84,9 @@ pub struct Times {
 const THINKING: Duration = Duration::from_secs(120);
 /// The most of the time that is left that one upstream may take while another one is left.
 const SHARE: f64 = 0.8;
+/// How long a request waits for another one that finds out whether anybody is well again, and how often it looks.
+const FINDING_OUT: Duration = Duration::from_secs(1);
+const FINDING_OUT_EVERY: Duration = Duration::from_millis(25);
 /// After how long a caller may come again whom an upstream's line had no room for.
 const LINE_WAIT: Duration = Duration::from_secs(1);
 
@@ -174,10 +177,28 @@ impl<S: FnMut(Event) -> bool + Send> Walk<'_, S> {
         for (place, at) in order.iter().enumerate() {
             self.ask(*at, &order[place + 1..], Leave::Usual).await?;
         }
-        match self.soonest(order) {
-            Some(at) => self.ask(at, &[], Leave::LastResort).await,
-            None => Walked::Continue(()),
+        let until = (Instant::now() + FINDING_OUT).min(self.times.wanted);
+        while let Some(at) = self.soonest(order) {
+            self.ask(at, &[], Leave::LastResort).await?;
+            // Whoever comes while another one is finding out waits for that, and not for ever.
+            let now = Instant::now();
+            if now >= until || self.was_asked(at) || !self.route.chain[at].target().is_found_out(now) {
+                break;
+            }
+            sleep(FINDING_OUT_EVERY).await;
+            for at in order {
+                let is_back = self.route.chain[*at].unavailable(Instant::now()).is_none();
+                if is_back && !self.was_asked(*at) {
+                    self.ask(*at, &[], Leave::Usual).await?;
+                }
+            }
         }
+        Walked::Continue(())
+    }
+
+    fn was_asked(&self, at: usize) -> bool {
+        let name = self.route.chain[at].name();
+        self.attempts.iter().any(|attempt| attempt.upstream == name)
     }
 
     /// Returns who is not well by our own judgement alone, and would be asked again the soonest.
@@ -192,11 +213,7 @@ impl<S: FnMut(Event) -> bool + Send> Walk<'_, S> {
                 Unavailable::Cooling { is_hinted: true, .. } | Unavailable::Parked { .. } => None,
             }
         });
-        let was_asked = |at: usize| {
-            let name = self.route.chain[at].name();
-            self.attempts.iter().any(|attempt| attempt.upstream == name)
-        };
-        unwell.filter(|(_, at)| !was_asked(*at)).min().map(|(_, at)| at)
+        unwell.filter(|(_, at)| !self.was_asked(*at)).min().map(|(_, at)| at)
     }
 
     /// Asks one upstream, and again where that is of use. `rest` is who is left after it.

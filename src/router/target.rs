@@ -167,6 +167,11 @@ impl Target {
         Some(Unavailable::Open { until })
     }
 
+    /// Returns whether somebody is finding out whether it is well, or soon may where nobody else is left.
+    pub fn is_found_out(&self, now: Instant) -> bool {
+        self.vitals().breaker.is_found_out(now)
+    }
+
     /// Returns whether anybody ever asked it.
     pub fn was_asked(&self) -> bool {
         self.was_asked.load(Ordering::Relaxed)
