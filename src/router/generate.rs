@@ -178,12 +178,17 @@ impl<S: FnMut(Event) -> bool + Send> Walk<'_, S> {
             self.ask(*at, &order[place + 1..], Leave::Usual).await?;
         }
         let until = (Instant::now() + FINDING_OUT).min(self.times.wanted);
-        while let Some(at) = self.soonest(order) {
-            self.ask(at, &[], Leave::LastResort).await?;
+        loop {
+            let unwell = self.unwell(order);
+            for at in &unwell {
+                self.ask(*at, &[], Leave::LastResort).await?;
+            }
             // Whoever comes while another one is finding out waits for that, and not for ever.
             let now = Instant::now();
-            if now >= until || self.was_asked(at) || !self.route.chain[at].target().is_found_out(now) {
-                break;
+            let is_hopeful =
+                |at: &usize| !self.was_asked(*at) && self.route.chain[*at].target().is_found_out(now);
+            if now >= until || !unwell.iter().any(is_hopeful) {
+                return Walked::Continue(());
             }
             sleep(FINDING_OUT_EVERY).await;
             for at in order {
@@ -193,7 +198,6 @@ impl<S: FnMut(Event) -> bool + Send> Walk<'_, S> {
                 }
             }
         }
-        Walked::Continue(())
     }
 
     fn was_asked(&self, at: usize) -> bool {
@@ -201,19 +205,18 @@ impl<S: FnMut(Event) -> bool + Send> Walk<'_, S> {
         self.attempts.iter().any(|attempt| attempt.upstream == name)
     }
 
-    /// Returns who is not well by our own judgement alone, and would be asked again the soonest.
-    fn soonest(&self, order: &[usize]) -> Option<usize> {
+    /// Returns who is not well by our own judgement alone and was not asked, whoever would be asked again the soonest first.
+    fn unwell(&self, order: &[usize]) -> Vec<usize> {
         let now = Instant::now();
-        let unwell = order.iter().filter_map(|at| {
-            let step = &self.route.chain[*at];
-            match step.unavailable(now)? {
-                Unavailable::Open { until } | Unavailable::Cooling { until, is_hinted: false } => {
-                    Some((until, *at))
-                }
-                Unavailable::Cooling { is_hinted: true, .. } | Unavailable::Parked { .. } => None,
+        let unwell = order.iter().filter_map(|at| match self.route.chain[*at].unavailable(now)? {
+            Unavailable::Open { until } | Unavailable::Cooling { until, is_hinted: false } => {
+                Some((until, *at))
             }
+            Unavailable::Cooling { is_hinted: true, .. } | Unavailable::Parked { .. } => None,
         });
-        unwell.filter(|(_, at)| !self.was_asked(*at)).min().map(|(_, at)| at)
+        let mut unwell: Vec<_> = unwell.filter(|(_, at)| !self.was_asked(*at)).collect();
+        unwell.sort_unstable();
+        unwell.into_iter().map(|(_, at)| at).collect()
     }
 
     /// Asks one upstream, and again where that is of use. `rest` is who is left after it.
