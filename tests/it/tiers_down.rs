@@ -93,6 +93,8 @@ async fn fault_72_a_vector_server_that_is_not_there_at_the_start_is_found_later(
     assert_eq!(app.chat(chat(STORED)).await.source(), "upstream");
     assert_eq!(app.chat(chat(STORED)).await.source(), "exact");
     assert_eq!(app.get("/health/ready").await.status, 200);
+    assert_eq!(app.admin_get("/health/ai").await.json()["index"]["status"], "unwell");
+    assert!(failures(&app).await >= 1.0);
     qdrant.resume_life().await;
     recovers(&app, REWORDED, STORED).await;
 }
