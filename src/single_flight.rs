@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// How a leader ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,6 +50,27 @@ pub enum Role<K: Hash + Eq, I, R, E> {
     Follower(Follower<I, R, E>),
 }
 
+/// Until when somebody waits for a flight: the latest moment of all who have taken part. Clones tell the same.
+#[derive(Clone, Debug)]
+pub struct Wanted(Arc<Mutex<Instant>>);
+
+impl Wanted {
+    /// Returns the patience of one who waits until then.
+    pub fn until(moment: Instant) -> Self {
+        Self(Arc::new(Mutex::new(moment)))
+    }
+
+    /// Returns the latest moment that anybody has named so far.
+    pub fn latest(&self) -> Instant {
+        *lock(&self.0)
+    }
+
+    fn extend(&self, moment: Instant) {
+        let mut latest = lock(&self.0);
+        *latest = (*latest).max(moment);
+    }
+}
+
 /// So many different questions are under way that no more can be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
@@ -59,19 +81,20 @@ impl<K: Hash + Eq + Clone, I: Clone, R: Clone, E: Clone> SingleFlight<K, I, R, E
         Self { flights: Arc::default(), capacity }
     }
 
-    /// Takes part in the flight of this key, as its leader if there is none.
+    /// Takes part in the flight of this key, as its leader if there is none, and waits for it until `wanted`.
     ///
     /// # Errors
     /// [`Full`] when a new flight would be one too many.
-    pub fn join(&self, key: K) -> Result<Role<K, I, R, E>, Full> {
+    pub fn join(&self, key: K, wanted: Instant) -> Result<Role<K, I, R, E>, Full> {
         let mut flights = lock(&self.flights);
         if let Some(flight) = flights.get(&key) {
+            flight.wanted.extend(wanted);
             return Ok(Role::Follower(Follower::of(flight)));
         }
         if flights.len() >= self.capacity {
             return Err(Full);
         }
-        let flight = Arc::new(Flight::new());
+        let flight = Arc::new(Flight::new(wanted));
         flights.insert(key.clone(), Arc::clone(&flight));
         let follower = Follower::of(&flight);
         let leader = Leader { key: Some(key), flight, flights: Arc::clone(&self.flights) };
@@ -79,8 +102,8 @@ impl<K: Hash + Eq + Clone, I: Clone, R: Clone, E: Clone> SingleFlight<K, I, R, E
     }
 
     /// Returns a flight of one's own, which nobody can join.
-    pub fn alone(&self) -> Role<K, I, R, E> {
-        let flight = Arc::new(Flight::new());
+    pub fn alone(&self, wanted: Instant) -> Role<K, I, R, E> {
+        let flight = Arc::new(Flight::new(wanted));
         let follower = Follower::of(&flight);
         Role::Leader(Leader { key: None, flight, flights: Arc::clone(&self.flights) }, follower)
     }
@@ -104,6 +127,7 @@ struct Flight<I, R, E> {
     /// Followers left, and a signal whenever one leaves.
     followers: AtomicUsize,
     left: watch::Sender<()>,
+    wanted: Wanted,
 }
 
 #[derive(Debug)]
@@ -115,12 +139,13 @@ struct Log<I, R, E> {
 }
 
 impl<I, R, E> Flight<I, R, E> {
-    fn new() -> Self {
+    fn new(wanted: Instant) -> Self {
         Self {
             log: Mutex::new(Log { items: Vec::new(), is_taken: false, ending: None }),
             changed: watch::Sender::new(()),
             followers: AtomicUsize::new(0),
             left: watch::Sender::new(()),
+            wanted: Wanted::until(wanted),
         }
     }
 }
@@ -149,6 +174,11 @@ impl<K: Hash + Eq, I, R, E> Leader<K, I, R, E> {
             log.items.clear();
         }
         !log.is_taken
+    }
+
+    /// Returns until when somebody waits, which whoever joins may make later.
+    pub fn wanted(&self) -> Wanted {
+        self.flight.wanted.clone()
     }
 
     /// Ends the flight. From here on, whoever asks the key leads anew.
@@ -259,20 +289,26 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     #![expect(clippy::disallowed_methods, reason = "the tasks of a test end with it")]
 
+    use std::time::Duration;
+
     use super::*;
 
     type Flights = SingleFlight<u8, &'static str, &'static str, &'static str>;
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(1)
+    }
+
     type Member = Follower<&'static str, &'static str, &'static str>;
 
     fn leader(flights: &Flights) -> (Leader<u8, &'static str, &'static str, &'static str>, Member) {
-        match flights.join(1).unwrap() {
+        match flights.join(1, soon()).unwrap() {
             Role::Leader(leader, own) => (leader, own),
             Role::Follower(_) => panic!("the flight should be new"),
         }
     }
 
     fn follower(flights: &Flights) -> Member {
-        match flights.join(1).unwrap() {
+        match flights.join(1, soon()).unwrap() {
             Role::Leader(..) => panic!("the flight should be under way"),
             Role::Follower(follower) => follower,
         }
@@ -293,6 +329,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_flight_is_wanted_as_long_as_the_most_patient_one_waits() {
+        let flights = Flights::new(8);
+        let (first, later) = (soon(), soon() + Duration::from_secs(9));
+        let Ok(Role::Leader(leader, _own)) = flights.join(1, first) else { panic!("it should be new") };
+        let wanted = leader.wanted();
+        assert_eq!(wanted.latest(), first);
+        let patient = flights.join(1, later).unwrap();
+        let hasty = flights.join(1, first).unwrap();
+        assert_eq!(wanted.latest(), later);
+        // Who has left may have made it so late: a flight that was wanted goes on being made.
+        drop((patient, hasty));
+        assert_eq!(wanted.latest(), later);
+    }
+
+    #[tokio::test]
     async fn each_named_ending_reaches_everybody_and_is_not_remembered() {
         for ending in [
             Ending::Done("r"),
@@ -307,7 +358,7 @@ mod tests {
             leader.end(ending.clone());
             assert_eq!(own.ending().await, ending);
             assert_eq!(other.ending().await, ending);
-            assert!(matches!(flights.join(1), Ok(Role::Leader(..))));
+            assert!(matches!(flights.join(1, soon()), Ok(Role::Leader(..))));
         }
     }
 
@@ -351,9 +402,9 @@ mod tests {
     #[test]
     fn flights_are_bounded_and_a_lone_one_is_not_joined() {
         let flights = Flights::new(1);
-        let _lone = flights.alone();
+        let _lone = flights.alone(soon());
         let (_leader, _follower) = leader(&flights);
-        assert_eq!(flights.join(2).unwrap_err(), Full);
-        assert!(matches!(flights.join(1), Ok(Role::Follower(_))));
+        assert_eq!(flights.join(2, soon()).unwrap_err(), Full);
+        assert!(matches!(flights.join(1, soon()), Ok(Role::Follower(_))));
     }
 }

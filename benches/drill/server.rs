@@ -1,5 +1,6 @@
 //! The real binary, with upstreams that fail on command.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -16,6 +17,9 @@ use crate::support::process::refrain;
 pub const MODEL: &str = "m";
 /// How many of a thousand requests an upstream fails that is well.
 pub const FAILING: u64 = 150;
+
+/// The largest page of entries.
+const PAGE: &str = "/admin/entries?limit=1000";
 
 /// Upstreams, by the names `one`, `two`, ….
 pub struct Upstreams(Vec<FaultServer>);
@@ -122,6 +126,18 @@ impl Server {
     /// Asks the admin listener.
     pub async fn admin(&self, caller: &Caller, path: &str) -> Value {
         serde_json::from_str(&caller.get(&format!("{}{path}", self.admin)).await.1).unwrap_or_default()
+    }
+
+    /// Returns the keys of all entries in the store, page by page.
+    pub async fn keys(&self, caller: &Caller) -> HashSet<String> {
+        let (mut keys, mut path) = (HashSet::new(), PAGE.to_owned());
+        loop {
+            let page = self.admin(caller, &path).await;
+            let entries = page["entries"].as_array().into_iter().flatten();
+            keys.extend(entries.filter_map(|entry| entry["key"].as_str().map(str::to_owned)));
+            let Some(after) = page["next"].as_str() else { return keys };
+            path = format!("{PAGE}&after={after}");
+        }
     }
 
     /// Returns what `/health/ai` says of one upstream.

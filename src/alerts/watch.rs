@@ -87,9 +87,7 @@ impl Watch {
                 self.turn(Kind::Breaker, model_of(upstream, model), Turn::Bad(None), now);
             }
             Incident::BreakerClosed { upstream, model } => {
-                let model = model_of(upstream, model);
-                self.turn(Kind::Breaker, Arc::clone(&model), Turn::Well, now);
-                self.turn(Kind::ModelMissing, model, Turn::Well, now);
+                self.turn(Kind::Breaker, model_of(upstream, model), Turn::Well, now);
             }
             Incident::KeyRefused { upstream } => {
                 self.turn(Kind::KeyRefused, Arc::clone(upstream), Turn::Bad(None), now);
@@ -99,6 +97,11 @@ impl Watch {
             }
             Incident::ModelMissing { upstream, model } => {
                 self.turn(Kind::ModelMissing, model_of(upstream, model), Turn::Bad(None), now);
+            }
+            Incident::ModelReturned { upstream, model } => {
+                self.turn(Kind::ModelMissing, model_of(upstream, model), Turn::Well, now);
+                // Who parks a whole account cannot have answered; so it was this model's quota.
+                self.turn(Kind::QuotaGone, Arc::clone(upstream), Turn::Well, now);
             }
             Incident::Untrusted { upstream } => {
                 self.turn(Kind::Untrusted, Arc::clone(upstream), Turn::Bad(None), now);
@@ -307,6 +310,17 @@ mod tests {
         watch.hear(&Incident::KeyRefused { upstream: "a".into() }, at(1));
         watch.hear(&opened("a"), at(1));
         assert_eq!(said(&mut watch, 1), ["-key_refused a"]);
+    }
+
+    #[test]
+    fn a_model_that_is_there_again_is_told_and_its_quota_with_it() {
+        let mut watch = Watch::new(SETTINGS);
+        let (upstream, model): (Arc<str>, Arc<str>) = ("a".into(), "m".into());
+        watch.hear(&Incident::ModelMissing { upstream: "a".into(), model: "m".into() }, at(0));
+        watch.hear(&Incident::QuotaGone { upstream: "a".into() }, at(0));
+        assert_eq!(said(&mut watch, 0), ["-model_missing a/m", "-quota_gone a"]);
+        watch.hear(&Incident::ModelReturned { upstream, model }, at(60));
+        assert_eq!(said(&mut watch, 60), ["+model_missing a/m", "+quota_gone a"]);
     }
 
     /// What a route counts after so many requests, of which so many went wrong.

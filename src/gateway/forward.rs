@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::{Gateway, GatewayError};
 use crate::chat::ChatRequest;
 use crate::router::{Failure, Passing, Times, TokenCount};
+use crate::single_flight::Wanted;
 use crate::transport::Incoming;
 
 impl Gateway {
@@ -24,7 +25,7 @@ impl Gateway {
         let times = Times {
             first_token: deadline,
             whole: began + self.limits.stream,
-            wanted: deadline,
+            wanted: Wanted::until(deadline),
             is_whole_wanted: false,
         };
         match self.router.forward(passing, times).await {

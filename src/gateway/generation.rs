@@ -112,10 +112,11 @@ impl Gateway {
         stream: bool,
         timing: Timing,
     ) -> Result<Outcome, GatewayError> {
+        let wanted = Deadline::now() + self.limits.wait_of(&job.ask);
         let role = if job.plan.policy.is_bypass() {
-            self.flights.alone()
+            self.flights.alone(wanted)
         } else {
-            self.flights.join(job.flight_key()).map_err(|Full| GatewayError::Overloaded)?
+            self.flights.join(job.flight_key(), wanted).map_err(|Full| GatewayError::Overloaded)?
         };
         let (mut follower, collapsed) = match role {
             Role::Leader(leader, follower) => {
@@ -158,7 +159,7 @@ impl Gateway {
         let times = Times {
             first_token: began + self.limits.deadline_of(&job.ask),
             whole: began + self.limits.stream,
-            wanted: began + self.limits.wait_of(&job.ask),
+            wanted: leader.wanted(),
             is_whole_wanted: !job.ask.stream,
         };
         let cancels_when_left =

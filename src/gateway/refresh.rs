@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::time::Instant as Deadline;
 use tracing::Instrument;
 
 use super::generation::Job;
@@ -21,7 +22,8 @@ impl Gateway {
             return;
         }
         let job = Arc::new(refresh_of(entry, ask, plan));
-        let Ok(Role::Leader(leader, follower)) = self.flights.join(job.flight_key()) else { return };
+        let wanted = Deadline::now() + self.limits.deadline;
+        let Ok(Role::Leader(leader, follower)) = self.flights.join(job.flight_key(), wanted) else { return };
         // Another refresh may have landed since the entry was read.
         if self.cache.is_fresh_in_memory(&entry.key) {
             return;

@@ -1,6 +1,7 @@
 //! One call of one upstream, under its timers.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -324,11 +325,17 @@ impl<S: FnMut(Event) -> bool + Send> Progress<'_, S> {
         let Attempt { step, request, times, .. } = self.attempt;
         let response = self.send(outgoing, times.first_token).await?;
         if !is_event_stream(&response.headers) {
-            // Some servers answer whole although a stream was asked for. Once that was an answer, and not a proxy's
-            // page or an error in disguise, they are asked for it the next time.
+            // Some servers answer whole although a stream was asked for. Nothing is learned from one answer, which may be
+            // a proxy's doing; whoever does so always is better declared, since it has more time then.
             let answer = self.read_whole(response.body).await?;
-            tracing::warn!(upstream = step.name(), "asked to stream, the upstream answered whole");
-            step.upstream.learn_whole_only(&step.model);
+            if !step.upstream.is_whole_told.swap(true, Ordering::Relaxed) {
+                tracing::warn!(
+                    upstream = step.name(),
+                    model = step.model,
+                    "asked to stream, the upstream answered whole; if the model never streams, set `stream = false` for it \
+                     under `[[providers.models]]`"
+                );
+            }
             return Ok(answer);
         }
         let decoder = StreamDecoder::new(step.upstream.provider.format(), request.choices());

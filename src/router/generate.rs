@@ -16,6 +16,7 @@ use crate::chat::{self, ChatRequest, ChatResponse, Delta, Usage};
 use crate::config::{Capability, Timeouts};
 use crate::providers::quota::Takes;
 use crate::providers::{ProviderError, ProviderErrorKind};
+use crate::single_flight::Wanted;
 
 /// What happens while an answer is generated. Whoever takes it says whether it wants more.
 #[derive(Debug)]
@@ -68,14 +69,14 @@ pub enum Whole {
 }
 
 /// The limits of a generation.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Times {
     /// Nothing has come by then: given up.
     pub first_token: Instant,
     /// Not over by then: given up.
     pub whole: Instant,
-    /// Until then whoever began it waits, which may be less: of that time some is always kept for the next upstream.
-    pub wanted: Instant,
+    /// Until then somebody waits, which may be less: of that time some is always kept for the next upstream.
+    pub wanted: Wanted,
     /// Whether the last byte is waited for, and not the first one.
     pub is_whole_wanted: bool,
 }
@@ -177,7 +178,7 @@ impl<S: FnMut(Event) -> bool + Send> Walk<'_, S> {
         for (place, at) in order.iter().enumerate() {
             self.ask(*at, &order[place + 1..], Leave::Usual).await?;
         }
-        let until = (Instant::now() + FINDING_OUT).min(self.times.wanted);
+        let until = (Instant::now() + FINDING_OUT).min(self.times.wanted.latest());
         loop {
             let unwell = self.unwell(order);
             for at in &unwell {
@@ -305,7 +306,7 @@ impl<S: FnMut(Event) -> bool + Send> Walk<'_, S> {
             calls_here,
             calls: self.calls,
             others: u32::try_from(self.fitting(rest).count()).unwrap_or(u32::MAX),
-            time_left: self.times.wanted.max(now).duration_since(now),
+            time_left: self.times.wanted.latest().max(now).duration_since(now),
             has_next: self.has_available_next(rest),
             draw: rand::random(),
         };
@@ -375,9 +376,9 @@ impl<S: FnMut(Event) -> bool + Send> Walk<'_, S> {
     async fn place(&mut self, step: &Step, rest: &[usize]) -> Option<Place> {
         let now = Instant::now();
         let moment = now + Duration::from_millis(self.route.retry.max_wait_ms);
-        let share = now + self.times.wanted.saturating_duration_since(now).mul_f64(SHARE);
+        let share = now + self.times.wanted.latest().saturating_duration_since(now).mul_f64(SHARE);
         let until = if self.has_available_next(rest) { moment.min(share) } else { share };
-        match step.upstream.limits.enter(tokens_of(self.request), until).await {
+        match step.upstream.limits().enter(tokens_of(self.request), until).await {
             Ok(place) => Some(place),
             Err(full) => {
                 self.blame.limited(match full {
@@ -395,7 +396,7 @@ impl<S: FnMut(Event) -> bool + Send> Walk<'_, S> {
         if self.has_available_next(rest) {
             return now;
         }
-        (now + Duration::from_millis(self.route.retry.max_wait_ms)).min(self.times.wanted)
+        (now + Duration::from_millis(self.route.retry.max_wait_ms)).min(self.times.wanted.latest())
     }
 
     /// Returns whether something better than more of this upstream's silence is left: somebody who can be asked by the time
@@ -421,14 +422,14 @@ impl<S: FnMut(Event) -> bool + Send> Walk<'_, S> {
     /// Returns the limits of one call: while somebody else is left, an upstream has only its own first-token time, and
     /// never all of what is left. One that is to find out whether it is well again has no more than its own time either.
     fn call_times(&self, step: &Step, permit: &Permit, rest: &[usize]) -> CallTimes {
-        let Times { first_token, whole, wanted, is_whole_wanted } = self.times;
+        let Times { first_token, whole, ref wanted, is_whole_wanted } = self.times;
         let now = Instant::now();
         let own = now + patience(step, self.request);
         if !self.has_next(step, rest) {
             let first_token = if permit.is_probe() { first_token.min(own) } else { first_token };
             return CallTimes { first_token, whole };
         }
-        let share = match wanted.checked_duration_since(now) {
+        let share = match wanted.latest().checked_duration_since(now) {
             Some(left) => now + left.mul_f64(SHARE),
             // Nobody waits any more, and the answer is made for later.
             None => first_token,

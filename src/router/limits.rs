@@ -18,6 +18,7 @@ use crate::config::LimitsConfig;
 /// The limits of one upstream.
 #[derive(Debug)]
 pub struct Limits {
+    config: LimitsConfig,
     places: Arc<Semaphore>,
     waiting: AtomicUsize,
     queue: usize,
@@ -48,6 +49,7 @@ impl Limits {
     pub fn of(config: &LimitsConfig) -> Self {
         let per_minute = |count: NonZeroU32| RateLimiter::direct(Quota::per_minute(count));
         Self {
+            config: *config,
             places: Arc::new(Semaphore::new(config.concurrency)),
             waiting: AtomicUsize::new(0),
             queue: config.queue,
@@ -56,6 +58,11 @@ impl Limits {
             clock: DefaultClock::default(),
             paced_until: Mutex::new(Instant::now()),
         }
+    }
+
+    /// Returns what they were made of.
+    pub fn config(&self) -> &LimitsConfig {
+        &self.config
     }
 
     /// Takes a place for a call of so many tokens, waiting for it no longer than `until`.

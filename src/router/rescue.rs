@@ -90,7 +90,7 @@ impl<S: FnMut(Event) -> bool + Send> Walk<'_, S> {
             return Tried::Lost;
         }
         let until = Instant::now() + Duration::from_millis(self.route.retry.max_wait_ms);
-        let Ok(place) = step.upstream.limits.enter(tokens_of(&request), until).await else {
+        let Ok(place) = step.upstream.limits().enter(tokens_of(&request), until).await else {
             return Tried::Lost;
         };
         let now = Instant::now();

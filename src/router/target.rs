@@ -107,6 +107,14 @@ pub struct Judged {
     pub is_missing: bool,
 }
 
+/// What there is to say when a call has brought an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recovered {
+    pub change: Change,
+    /// Whether the model was thought not to be there, or its quota to be gone.
+    pub is_back: bool,
+}
+
 impl Target {
     /// Returns a target of which nothing is known yet.
     pub fn new(model: &str) -> Self {
@@ -315,12 +323,12 @@ impl Permit {
         whole: Duration,
         now: Instant,
         settings: &Settings,
-    ) -> Change {
+    ) -> Recovered {
         let target = Arc::clone(&self.target);
         let mut vitals = target.vitals();
         vitals.consecutive_failures = 0;
         vitals.unhinted = 0;
-        vitals.missing_until = None;
+        let is_back = vitals.missing_until.take().is_some();
         // What was only guessed is refuted.
         vitals.cooling = vitals.cooling.filter(|cooling| cooling.word != Word::Guessed);
         vitals.last_success = Some((now, unix_millis()));
@@ -329,7 +337,8 @@ impl Permit {
         }
         vitals.samples.push_back(Sample { at: now, first_token, whole });
         self.is_judged = true;
-        vitals.breaker.judge(self.is_probe, Verdict::Success, now, settings)
+        let change = vitals.breaker.judge(self.is_probe, Verdict::Success, now, settings);
+        Recovered { change, is_back }
     }
 
     /// Says that the upstream answered, with something that says nothing of its health.

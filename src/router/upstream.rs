@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
 use super::Step;
@@ -26,7 +27,7 @@ pub struct Upstream {
     pub timeouts: Timeouts,
     /// What its models cost. A price is looked up when an answer is there: names are resolved for hits, too.
     pub(super) tariff: Tariff,
-    pub(super) limits: Limits,
+    limits: ArcSwap<Limits>,
     pub(super) account: AccountState,
     budget: Mutex<RetryBudget>,
     /// Retries that are waited for or made.
@@ -38,6 +39,8 @@ pub struct Upstream {
     pub(super) is_untrusted: AtomicBool,
     /// Models that said they cannot stream.
     whole_only: RwLock<HashSet<String>>,
+    /// Whether it was told of that one of its models answers whole although asked to stream.
+    pub(super) is_whole_told: AtomicBool,
 }
 
 /// Models of one upstream that something is remembered of. Where any model may be named, names come from callers; the
@@ -72,7 +75,7 @@ impl Upstream {
             models: config.models.clone(),
             timeouts: config.timeouts,
             tariff: Tariff::of(config),
-            limits: Limits::of(&config.limits),
+            limits: ArcSwap::from_pointee(Limits::of(&config.limits)),
             account: AccountState::default(),
             budget: Mutex::default(),
             retries: Arc::default(),
@@ -80,6 +83,7 @@ impl Upstream {
             base_url: config.base_url.clone(),
             is_untrusted: AtomicBool::new(false),
             whole_only: RwLock::default(),
+            is_whole_told: AtomicBool::new(false),
         }
     }
 
@@ -144,17 +148,26 @@ impl Upstream {
         Arc::clone(target)
     }
 
+    /// Returns the limits that calls keep to.
+    pub(super) fn limits(&self) -> Arc<Limits> {
+        self.limits.load_full()
+    }
+
     /// Returns every model that something is known of.
     pub(super) fn targets(&self) -> Vec<Arc<Target>> {
         let targets = self.targets.read().unwrap_or_else(PoisonError::into_inner);
         targets.values().map(Arc::clone).collect()
     }
 
-    /// Takes over what another one of the same name knows of its models: its breakers and cooldowns, not its account,
-    /// which may have another key now.
+    /// Takes over what another one of the same name knows of its models: its breakers and cooldowns, and its limits where
+    /// they are still the same, places and pace with them; not its account, which may have another key now.
     pub(super) fn inherit(&self, from: &Self) {
         let known = from.targets.read().unwrap_or_else(PoisonError::into_inner).clone();
         *self.targets.write().unwrap_or_else(PoisonError::into_inner) = known;
+        let limits = from.limits.load_full();
+        if limits.config() == self.limits.load().config() {
+            self.limits.store(limits);
+        }
     }
 
     /// Asks for leave to call a model.

@@ -109,9 +109,18 @@ impl Router {
 
     /// Takes in that a call brought an answer.
     pub(super) fn answered(&self, step: &Step, permit: Permit, first_token: Duration, took: Duration) {
-        let change = permit.succeeded(first_token, took, Instant::now(), &self.watch.settings);
+        let recovered = permit.succeeded(first_token, took, Instant::now(), &self.watch.settings);
         self.account_answered(&step.upstream);
-        self.note(step, change);
+        if recovered.is_back {
+            let (upstream, model) = (Arc::clone(&step.upstream.name), Arc::from(step.model.as_str()));
+            tracing::info!(
+                upstream = &*upstream,
+                model = &*model,
+                "a model that was left alone answers again"
+            );
+            self.say(Incident::ModelReturned { upstream, model });
+        }
+        self.note(step, recovered.change);
         if self.watch.is_all_down.load(Ordering::Relaxed) {
             self.check_all();
         }

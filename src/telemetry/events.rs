@@ -31,6 +31,11 @@ pub enum Incident {
         upstream: Arc<str>,
         model: Arc<str>,
     },
+    /// A model that was not there, or whose quota was gone, answers again.
+    ModelReturned {
+        upstream: Arc<str>,
+        model: Arc<str>,
+    },
     /// It redirects us, or cannot prove who it is: following would hand the key to a stranger.
     Untrusted {
         upstream: Arc<str>,

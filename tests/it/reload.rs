@@ -153,6 +153,26 @@ async fn a_breaker_stays_as_it_is_and_a_parked_upstream_is_asked_again() {
 }
 
 #[tokio::test]
+async fn what_an_upstream_was_asked_for_in_this_minute_counts_on_unless_its_limits_are_others() {
+    let limited = |count: u32| {
+        format!("{EXACT}{PARROT}limits.requests_per_minute = {count}\n{}", route("fast", "fake/parrot"))
+    };
+    let app = TestApp::with(&limited(1)).await;
+    // A caller that cannot wait for the next minute.
+    let hasty = [("x-deadline-ms", "2000")];
+    let ask =
+        async |prompt: &str| app.chat_with(with(chat(prompt), "model", json!("fast")), &hasty).await.status;
+    assert_eq!(ask(PROMPT).await, 200);
+    assert_eq!(ask("Another one?").await, 503);
+    app.configure(&format!("{}\n", limited(1)));
+    reload(&app).await;
+    assert_eq!(ask("Another one?").await, 503, "a reload gives no second minute");
+    app.configure(&limited(2));
+    reload(&app).await;
+    assert_eq!(ask("Another one?").await, 200);
+}
+
+#[tokio::test]
 async fn fault_67_keys_are_exchanged_on_both_listeners() {
     let root = key("root", "a", "\"generate\", \"admin\"", "");
     let mut app = TestApp::with(EXACT).await;

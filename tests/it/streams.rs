@@ -169,6 +169,21 @@ async fn a_model_that_cannot_stream_is_asked_whole_and_from_then_on_at_once() {
 }
 
 #[tokio::test]
+async fn an_upstream_that_answers_whole_all_the_same_is_understood_and_asked_to_stream_again() {
+    let app = TestApp::exact().await;
+    let body = json!({
+        "id": "c", "object": "chat.completion", "created": 1, "model": "parrot",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": ANSWER}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 4, "completion_tokens": 4, "total_tokens": 8},
+    });
+    app.upstream.always(Reply::bytes("application/json", body.to_string()));
+    for prompt in [PROMPT, "Another question."] {
+        assert_eq!(app.stream(CHAT, chat(prompt)).await.rest().await.answer(), ANSWER);
+    }
+    assert!(app.upstream.heard().iter().all(|call| call.streams()), "one answer may be a proxy's doing");
+}
+
+#[tokio::test]
 async fn an_upstream_is_asked_to_stream_even_for_whole_answers() {
     let app = TestApp::exact().await;
     app.generate(PROMPT).await;
