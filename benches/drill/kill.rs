@@ -1,6 +1,6 @@
 //! The process is killed in the middle of an outage, again and again: what is lost, and what is done twice?
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -52,13 +52,15 @@ pub async fn run(rounds: usize) -> Vec<String> {
     }
     let server = Server::start(folder.path()).await;
     check(rounds, &server, &caller, &mut known, breaker_before.as_ref(), &mut broken).await;
-    let ids: Vec<_> = known.jobs.keys().cloned().collect();
-    for id in &ids {
-        let done = async || (job(&server, &caller, id).await["status"] == "done").then_some(());
-        eventually("the end of a job", done).await;
+    let mut ends = BTreeMap::<String, usize>::new();
+    for id in known.jobs.keys() {
+        let ended = async || Some(job(&server, &caller, id).await).filter(has_ended);
+        let ended = eventually("the end of a job", ended).await;
+        *ends.entry(ended["status"].as_str().unwrap_or_default().to_owned()).or_default() += 1;
     }
+    let lost = if broken.is_empty() { "and all of them are there" } else { "and not all is as it was" };
     println!(
-        "{rounds} kills: {} entries and {} jobs were acknowledged, and all of them are there.",
+        "{rounds} kills: {} entries and {} jobs were acknowledged, {lost}. In the end the jobs were {ends:?}.",
         known.entries.len(),
         known.jobs.len()
     );
@@ -81,11 +83,11 @@ async fn check(
     for (id, before) in &known.jobs {
         let now = job(server, caller, id).await;
         promise(broken, now["id"] == **id, format!("round {round}: the job {id} is gone"));
-        if before["status"] == "done" {
-            let is_same = now["status"] == "done"
+        if has_ended(before) {
+            let is_same = now["status"] == before["status"]
                 && now["updated_at"] == before["updated_at"]
                 && now["result"] == before["result"];
-            promise(broken, is_same, format!("round {round}: the job {id} was done and is not what it was"));
+            promise(broken, is_same, format!("round {round}: the job {id} had ended and is not what it was"));
         }
     }
     if let Some(before) = breaker_before {
@@ -145,7 +147,7 @@ async fn acknowledge(server: &Server, caller: &Caller, known: &mut Acknowledged,
         let open: Vec<_> = known
             .jobs
             .iter()
-            .filter(|(_, seen)| seen["status"] != "done")
+            .filter(|(_, seen)| !has_ended(seen))
             .map(|(id, _)| id.clone())
             .collect();
         for id in open {
@@ -154,6 +156,11 @@ async fn acknowledge(server: &Server, caller: &Caller, known: &mut Acknowledged,
         }
         sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Says whether a job has come to its end: one whose upstreams have all failed has failed.
+fn has_ended(job: &Value) -> bool {
+    matches!(job["status"].as_str(), Some("done" | "failed"))
 }
 
 async fn job(server: &Server, caller: &Caller, id: &str) -> Value {
