@@ -130,6 +130,16 @@ async fn a_job_that_fails_keeps_the_error_that_generate_would_have_sent() {
 }
 
 #[tokio::test]
+async fn a_job_is_an_answer_or_a_failure_and_never_a_makeshift() {
+    let ladder = "degrade.ladder = [\"static\"]\ndegrade.static = {default = \"Please try again later.\"}\n";
+    let app = TestApp::with(&format!("{EXACT}{ladder}")).await;
+    app.upstream.always(Reply::error(500, "broken", None, None));
+    assert_eq!(app.generate(PROMPT).await.source(), "static", "who waits is told something");
+    let failed = app.over(&app.job(OTHER).await).await;
+    assert_eq!((&failed["status"], &failed["result"]), (&json!("failed"), &Value::Null));
+}
+
+#[tokio::test]
 async fn a_job_has_the_time_of_a_stream_and_not_that_of_a_caller() {
     let app = TestApp::with("cache.mode = \"exact\"\nserver.request_timeout_ms = 200").await;
     let gate = Gate::shut();
