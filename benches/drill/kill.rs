@@ -144,12 +144,8 @@ async fn acknowledge(server: &Server, caller: &Caller, known: &mut Acknowledged,
         let page = server.admin(caller, "/admin/entries?limit=50").await;
         let keys = page["entries"].as_array().into_iter().flatten();
         known.entries.extend(keys.filter_map(|entry| entry["key"].as_str().map(str::to_owned)));
-        let open: Vec<_> = known
-            .jobs
-            .iter()
-            .filter(|(_, seen)| !has_ended(seen))
-            .map(|(id, _)| id.clone())
-            .collect();
+        let open: Vec<_> =
+            known.jobs.iter().filter(|(_, seen)| !has_ended(seen)).map(|(id, _)| id.clone()).collect();
         for id in open {
             let seen = job(server, caller, &id).await;
             known.jobs.insert(id, seen);
