@@ -34,7 +34,9 @@ export function addFixtures(mock) {
   // In one piece: aimock cuts texts by UTF-16 unit, and half an emoji is no valid JSON.
   const world = 'Grüße, 世界! 🌊\n\n"quoted" \\ and a tab\t, then </script> and a nul-free end. ';
   mock.on({ userMessage: "odd characters" }, { content: world, usage: USAGE }, { chunkSize: 1000 });
-  mock.on({ userMessage: "many pieces" }, { content: "word ".repeat(400).trim(), usage: USAGE }, { chunkSize: 5 });
+  // Four hundred times the same word would be no answer, and not be stored.
+  const pieces = Array.from({ length: 400 }, (_, at) => `word${at}`).join(" ");
+  mock.on({ userMessage: "many pieces" }, { content: pieces, usage: USAGE }, { chunkSize: 5 });
   mock.on(
     { userMessage: "take your time" },
     { content: "Slow and steady.", usage: USAGE },

@@ -90,7 +90,7 @@ const odd = (answer) => check(textOf(answer).includes(ODD), `the text is ${textO
 expect("messages odd characters", () => whole(user("A message of odd characters.")), odd);
 expect("messages stream odd characters", () => streamed(user("Stream a message of odd characters.")), odd);
 expect("messages stream of many pieces", () => streamed(user("A message in many pieces.")), (it) => {
-  same(textOf(it).split(" "), Array(400).fill("word"), "the text");
+  same(textOf(it).split(" "), Array.from({ length: 400 }, (_, at) => `word${at}`), "the text");
 });
 
 const system = [{ type: "text", text: "You are a pirate." }, { type: "text", text: "Answer briefly." }];

@@ -113,7 +113,7 @@ const odd = (answer) => check(textOf(answer).includes(ODD), `the text is ${textO
 expect("chat odd characters", () => whole(user("Give me odd characters.")), odd);
 expect("chat stream odd characters", () => helped(user("Stream me odd characters.")), odd);
 expect("chat stream of many pieces", () => helped(user("Now many pieces.")), (it) => {
-  same(textOf(it).split(" "), Array(400).fill("word"), "the text");
+  same(textOf(it).split(" "), Array.from({ length: 400 }, (_, at) => `word${at}`), "the text");
 });
 expect("chat stream that takes its time", () => helped(user("Please take your time.")), says("Slow and steady."));
 

@@ -107,7 +107,7 @@ const odd = (answer) => check(textOf(answer).includes(ODD), `the text is ${textO
 expect("responses odd characters", () => whole("Respond with odd characters."), odd);
 expect("responses stream odd characters", () => streamed("Stream a response of odd characters."), odd);
 expect("responses stream of many pieces", () => streamed("Respond in many pieces."), (it) => {
-  same(textOf(it).split(" "), Array(400).fill("word"), "the text");
+  same(textOf(it).split(" "), Array.from({ length: 400 }, (_, at) => `word${at}`), "the text");
 });
 
 expect("responses instructions", () => whole([

@@ -110,7 +110,7 @@ def _():
 @scenario("chat stream of many pieces")
 def _():
     answer, it = streamed(user("Now many pieces."))
-    same(text_of(it).split(), ["word"] * 400, "the text")
+    same(text_of(it).split(), [f"word{at}" for at in range(400)], "the text")
     return answer
 
 

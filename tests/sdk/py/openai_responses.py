@@ -119,7 +119,7 @@ def _():
 @scenario("responses stream of many pieces")
 def _():
     answer, it, _ = streamed("Respond in many pieces.")
-    same(it.output_text.split(), ["word"] * 400, "the text")
+    same(it.output_text.split(), [f"word{at}" for at in range(400)], "the text")
     return answer
 
 
