@@ -31,6 +31,7 @@
 //!
 //! | rank | room | its invariant |
 //! |--:|---|---|
+//! | 0 | [`calibration`] | what labelled pairs say of a decision: counts, intervals, curves; no I/O |
 //! | 0 | [`config`] | plain data, imports nothing of ours; alone reads the environment |
 //! | 0 | [`single_flight`] | knows no domain type; every ending of a leader is named |
 //! | 0 | [`telemetry`] | every metric is declared once; never sees a prompt, an answer or a key |
@@ -71,6 +72,7 @@
 //! - The index is repaired by comparison ([`index::Fill`]) and not through an outbox: a fill is needed for the
 //!   ephemeral embedded index anyway, and one mechanism serves first start, lost server and bloat.
 
+pub mod calibration;
 pub mod config;
 pub mod single_flight;
 pub mod telemetry;

@@ -69,16 +69,20 @@ async fn open_semantic_tier(
         Some(embedder) => embedder,
         None => Arc::new(open_embedder(config).await?),
     };
+    let index = open_index(config, &*embedder).context("index")?;
+    Ok(SemanticTier::new(embedder, index, model_limits(config)?))
+}
+
+/// Returns what is known of the configured model.
+pub(super) fn model_limits(config: &Config) -> anyhow::Result<ModelLimits> {
     let model = Catalog::built_in().model(&config.embedding.model)?;
     let is_shipped = matches!(model, Model::Shipped(_));
-    let limits = ModelLimits {
+    Ok(ModelLimits {
         similarity_threshold: model.similarity_threshold().unwrap_or(UNMEASURED_THRESHOLD),
         // Every model that ships was trained on English; one that is fetched by name may know any language.
         scripts: is_shipped.then(|| Scripts::new(&[Script::Latin])),
         languages: is_shipped.then(|| vec!["en".to_owned()]),
-    };
-    let index = open_index(config, &*embedder).context("index")?;
-    Ok(SemanticTier::new(embedder, index, limits))
+    })
 }
 
 /// Loads the model; takes some tenths of a second of a thread that may block.

@@ -3,6 +3,7 @@
 //! The composition root: from a configuration to a wired gateway. The only folder that names every concrete type.
 
 mod build;
+mod calibrate;
 mod check;
 mod reload;
 mod sandboxes;
@@ -31,6 +32,7 @@ use crate::router::Router;
 use crate::store::{DataLock, Opened, Running, Store};
 use crate::telemetry::{Events, Telemetry};
 
+pub use calibrate::{Calibrator, Verdict};
 pub use check::{Finding, check};
 pub use serve::{Server, serve};
 

@@ -3,9 +3,10 @@
 //! A chain of layers, each of which may only refuse; the first refusal wins. [`decide`] stops there and is what serving
 //! uses; [`verdicts`] asks every layer and is what `explain` shows. Both read the same table, so they cannot disagree.
 
+use std::cell::OnceCell;
 use std::fmt;
 
-use super::guards::{self, Scripts, Side};
+use super::guards::{self, Aligned, Scripts, Side};
 
 /// A layer of the decision, in the order in which they are asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,11 +27,27 @@ pub enum Layer {
     Negation,
     /// The same identifiers, flags, addresses, versions and symbols.
     Code,
+    /// The same people, places and products.
+    Names,
+    /// No word against its opposite, or against another thing of its kind.
+    Opposites,
+    /// The same words the same way round: who does what to whom, from where to where.
+    Roles,
+    /// The same reach: all or some, first or last, only or not only.
+    Scope,
+    /// The same people are meant: mine or his.
+    Person,
+    /// The same is asked of the subject: how, why, when, its price.
+    Asked,
+    /// Not equal but for one word.
+    Substitution,
+    /// Neither says all that the other says and more.
+    Surplus,
 }
 
 impl Layer {
     /// All layers, in the order in which they are asked.
-    pub const ALL: [Layer; 8] = [
+    pub const ALL: [Layer; 16] = [
         Layer::Threshold,
         Layer::Window,
         Layer::Script,
@@ -39,6 +56,14 @@ impl Layer {
         Layer::Numbers,
         Layer::Negation,
         Layer::Code,
+        Layer::Names,
+        Layer::Opposites,
+        Layer::Roles,
+        Layer::Scope,
+        Layer::Person,
+        Layer::Asked,
+        Layer::Substitution,
+        Layer::Surplus,
     ];
 
     /// Returns the word for this layer: metric label, reason, configuration key.
@@ -52,6 +77,14 @@ impl Layer {
             Layer::Numbers => "numbers",
             Layer::Negation => "negation",
             Layer::Code => "code",
+            Layer::Names => "names",
+            Layer::Opposites => "opposites",
+            Layer::Roles => "roles",
+            Layer::Scope => "scope",
+            Layer::Person => "person",
+            Layer::Asked => "asked",
+            Layer::Substitution => "substitution",
+            Layer::Surplus => "surplus",
         }
     }
 
@@ -168,10 +201,11 @@ pub struct Explained {
     pub reason: Option<String>,
 }
 
-/// Decides about a pair: the first refusal wins, and nothing is allocated while all layers pass.
+/// Decides about a pair: the first refusal wins, and the cheap layers are asked first.
 pub fn decide(pair: &Pair<'_>, settings: &Settings) -> Decision {
+    let look = Look::at(pair);
     let refusal = Layer::ALL.into_iter().filter(|layer| settings.layers.contains(*layer)).find_map(|layer| {
-        let reason = objection(layer, pair, settings)?;
+        let reason = objection(layer, &look, settings)?;
         Some(Refusal { layer, reason })
     });
     refusal.map_or(Decision::Serve, Decision::Refuse)
@@ -179,20 +213,38 @@ pub fn decide(pair: &Pair<'_>, settings: &Settings) -> Decision {
 
 /// Asks every layer, whatever the others say.
 pub fn verdicts(pair: &Pair<'_>, settings: &Settings) -> Vec<Explained> {
+    let look = Look::at(pair);
     let explained = |layer| {
         if !settings.layers.contains(layer) {
             let reason = Some("switched off in the configuration".to_owned());
             return Explained { layer, verdict: Verdict::Skipped, reason };
         }
-        let reason = objection(layer, pair, settings);
+        let reason = objection(layer, &look, settings);
         let verdict = if reason.is_some() { Verdict::Veto } else { Verdict::Pass };
         Explained { layer, verdict, reason }
     };
     Layer::ALL.into_iter().map(explained).collect()
 }
 
+/// A pair, and what several layers want to know of it.
+struct Look<'a> {
+    pair: &'a Pair<'a>,
+    aligned: OnceCell<Aligned<'a>>,
+}
+
+impl<'a> Look<'a> {
+    fn at(pair: &'a Pair<'a>) -> Self {
+        Self { pair, aligned: OnceCell::new() }
+    }
+
+    fn aligned(&self) -> &Aligned<'a> {
+        self.aligned.get_or_init(|| Aligned::of(self.pair.asked.prompt, self.pair.stored.prompt))
+    }
+}
+
 /// Returns why a layer refuses the pair. A new layer is a variant, a name and a line here.
-fn objection(layer: Layer, pair: &Pair<'_>, settings: &Settings) -> Option<String> {
+fn objection(layer: Layer, look: &Look<'_>, settings: &Settings) -> Option<String> {
+    let Look { pair, .. } = look;
     let (asked, stored) = (&pair.asked, &pair.stored);
     match layer {
         Layer::Threshold => below_threshold(pair.similarity, settings.similarity_threshold),
@@ -205,6 +257,14 @@ fn objection(layer: Layer, pair: &Pair<'_>, settings: &Settings) -> Option<Strin
         Layer::Numbers => guards::numbers(asked, stored),
         Layer::Negation => guards::negation(asked, stored),
         Layer::Code => guards::code(asked, stored),
+        Layer::Names => look.aligned().names(),
+        Layer::Opposites => guards::opposites(asked, stored),
+        Layer::Roles => look.aligned().roles(),
+        Layer::Scope => guards::scope(asked, stored),
+        Layer::Person => guards::person(asked, stored),
+        Layer::Asked => guards::asked(asked, stored),
+        Layer::Substitution => look.aligned().substitution(),
+        Layer::Surplus => look.aligned().surplus(),
     }
 }
 

@@ -37,6 +37,22 @@ pub struct ModelLimits {
     pub languages: Option<Vec<String>>,
 }
 
+impl ModelLimits {
+    /// Returns what decides with this model and this configuration.
+    pub fn settings(&self, config: &SemanticConfig) -> Settings {
+        let layers = GuardName::ALL
+            .into_iter()
+            .filter(|guard| !config.guards.contains(guard))
+            .fold(Layers::ALL, |layers, guard| layers.without(layer_of(guard)));
+        Settings {
+            similarity_threshold: config.similarity_threshold.unwrap_or(self.similarity_threshold),
+            layers,
+            scripts: self.scripts.clone(),
+            languages: self.languages.clone(),
+        }
+    }
+}
+
 /// Neighbours below this similarity are not even looked at; they are only counted as the best that was there.
 const SIMILARITY_FLOOR: f32 = 0.5;
 
@@ -193,18 +209,10 @@ impl SemanticTier {
     }
 
     pub(super) fn settings(&self, question: &Question<'_>) -> Settings {
-        let SemanticConfig { guards, .. } = question.settings;
-        let configured = self.configured_threshold(question);
-        let layers = GuardName::ALL
-            .into_iter()
-            .filter(|guard| !guards.contains(guard))
-            .fold(Layers::ALL, |layers, guard| layers.without(layer_of(guard)));
-        Settings {
-            similarity_threshold: question.threshold.map_or(configured, |asked| asked.max(configured)),
-            layers,
-            scripts: self.model.scripts.clone(),
-            languages: self.model.languages.clone(),
-        }
+        let settings = self.model.settings(question.settings);
+        let configured = settings.similarity_threshold;
+        let similarity_threshold = question.threshold.map_or(configured, |asked| asked.max(configured));
+        Settings { similarity_threshold, ..settings }
     }
 
     /// Judges the nearest entries by every layer, changing nothing. No budget: a person waits, not a request.
@@ -375,5 +383,13 @@ const fn layer_of(guard: GuardName) -> Layer {
         GuardName::Numbers => Layer::Numbers,
         GuardName::Negation => Layer::Negation,
         GuardName::Code => Layer::Code,
+        GuardName::Names => Layer::Names,
+        GuardName::Opposites => Layer::Opposites,
+        GuardName::Roles => Layer::Roles,
+        GuardName::Scope => Layer::Scope,
+        GuardName::Person => Layer::Person,
+        GuardName::Asked => Layer::Asked,
+        GuardName::Substitution => Layer::Substitution,
+        GuardName::Surplus => Layer::Surplus,
     }
 }

@@ -4,6 +4,7 @@
 //! nothing else does; every failure is one line on standard error, with a hint below it where there is one.
 
 mod admin;
+mod calibrate;
 mod check;
 mod explain;
 mod feedback;
@@ -50,6 +51,7 @@ struct Cli {
 enum Command {
     Serve(serve::ServeArgs),
     Check(check::CheckArgs),
+    Calibrate(calibrate::CalibrateArgs),
     #[command(subcommand)]
     Key(key::KeyCommand),
     Explain(explain::ExplainArgs),
@@ -131,6 +133,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
     match command {
         Command::Serve(args) => wait(serve::run(args, &place)),
         Command::Check(args) => wait(check::run(args, &place)),
+        Command::Calibrate(args) => wait(calibrate::run(args, &place)),
         Command::Key(command) => key::run(command),
         Command::Explain(args) => wait(explain::run(args, &place)),
         Command::Stats(args) => wait(stats::run(args, &place)),

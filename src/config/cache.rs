@@ -123,11 +123,32 @@ pub enum GuardName {
     Numbers,
     Negation,
     Code,
+    Names,
+    Opposites,
+    Roles,
+    Scope,
+    Person,
+    Asked,
+    Substitution,
+    Surplus,
 }
 
 impl GuardName {
     /// Every guard.
-    pub const ALL: [Self; 4] = [Self::Payload, Self::Numbers, Self::Negation, Self::Code];
+    pub const ALL: [Self; 12] = [
+        Self::Payload,
+        Self::Numbers,
+        Self::Negation,
+        Self::Code,
+        Self::Names,
+        Self::Opposites,
+        Self::Roles,
+        Self::Scope,
+        Self::Person,
+        Self::Asked,
+        Self::Substitution,
+        Self::Surplus,
+    ];
 }
 
 /// `[routes.cache]`: what one route does differently.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Every module, lowest rank first. An import goes strictly downward: modules of one rank do not know each other.
 const RANKS: &[&[&str]] = &[
-    &["config", "single_flight", "telemetry"],
+    &["calibration", "config", "single_flight", "telemetry"],
     &["chat"],
     &["quality", "cost", "wire", "transport"],
     &["embed", "index", "store", "providers", "webhook"],

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{Analysed, Scripts, Side};
+use super::{Aligned, Analysed, Scripts, Side};
 use unicode_script::Script;
 
 type Guard = fn(&Side<'_>, &Side<'_>) -> Option<String>;
@@ -20,7 +20,39 @@ fn any_script(asked: &Side<'_>, stored: &Side<'_>) -> Option<String> {
     super::script(asked, stored, None)
 }
 
-const GUARDS: [Guard; 5] = [super::payload, super::numbers, super::negation, super::code, any_script];
+fn names_differ(asked: &Side<'_>, stored: &Side<'_>) -> Option<String> {
+    Aligned::of(asked.prompt, stored.prompt).names()
+}
+
+fn roles_differ(asked: &Side<'_>, stored: &Side<'_>) -> Option<String> {
+    Aligned::of(asked.prompt, stored.prompt).roles()
+}
+
+fn substitution_differ(asked: &Side<'_>, stored: &Side<'_>) -> Option<String> {
+    Aligned::of(asked.prompt, stored.prompt).substitution()
+}
+
+/// Asked for more and answered for more are two things; the table looks at the stored side.
+fn surplus_differ(asked: &Side<'_>, stored: &Side<'_>) -> Option<String> {
+    let either = Aligned::of(asked.prompt, stored.prompt).surplus();
+    either.or_else(|| Aligned::of(stored.prompt, asked.prompt).surplus())
+}
+
+/// Those that must say the same whichever prompt is asked.
+const GUARDS: [Guard; 12] = [
+    super::payload,
+    super::numbers,
+    super::negation,
+    super::code,
+    super::opposites,
+    super::scope,
+    super::person,
+    super::asked,
+    names_differ,
+    roles_differ,
+    substitution_differ,
+    any_script,
+];
 
 fn run(table: &str, guard: Guard) {
     let mut wrong = Vec::new();
@@ -58,6 +90,46 @@ fn negation() {
 #[test]
 fn code() {
     run(include_str!("../../../models/guards/cases/code.txt"), super::code);
+}
+
+#[test]
+fn opposites() {
+    run(include_str!("../../../models/guards/cases/opposites.txt"), super::opposites);
+}
+
+#[test]
+fn names() {
+    run(include_str!("../../../models/guards/cases/names.txt"), names_differ);
+}
+
+#[test]
+fn roles() {
+    run(include_str!("../../../models/guards/cases/roles.txt"), roles_differ);
+}
+
+#[test]
+fn scope() {
+    run(include_str!("../../../models/guards/cases/scope.txt"), super::scope);
+}
+
+#[test]
+fn person() {
+    run(include_str!("../../../models/guards/cases/person.txt"), super::person);
+}
+
+#[test]
+fn asked() {
+    run(include_str!("../../../models/guards/cases/asked.txt"), super::asked);
+}
+
+#[test]
+fn substitution() {
+    run(include_str!("../../../models/guards/cases/substitution.txt"), substitution_differ);
+}
+
+#[test]
+fn surplus() {
+    run(include_str!("../../../models/guards/cases/surplus.txt"), surplus_differ);
 }
 
 #[test]

@@ -9,8 +9,11 @@ use std::sync::LazyLock;
 use super::Side;
 use super::lexicon::{self, WordSet};
 use super::token::{Kind, Token};
+use super::words;
 
 const WORDS_MIN: usize = 3;
+/// Where so many of a hundred words are common words of a known language, it is written in it.
+const KNOWN_PERCENT: usize = 60;
 /// Tokens per word above which a text is likely in no language of the model's vocabulary. Measured with
 /// all-MiniLM-L6-v2: English questions 1.0 to 1.4, English key words up to 1.8, other languages 1.3 to 5.
 const TOKENS_PER_WORD_MAX: f32 = 1.5;
@@ -25,6 +28,8 @@ pub(super) struct Language {
     /// The languages whose function words it holds.
     told: Vec<&'static str>,
     words: usize,
+    /// Those that are common words of a known language.
+    known: usize,
     /// Signs and digits: tokens that are no words.
     signs: usize,
     marked: bool,
@@ -39,6 +44,10 @@ impl Language {
         Self {
             told: FUNCTION_WORDS.iter().filter(told).map(|(language, _)| *language).collect(),
             words: tokens.iter().filter(|token| token.kind == Kind::Word).count(),
+            known: tokens
+                .iter()
+                .filter(|token| token.kind == Kind::Word && words::is_known(&token.text))
+                .count(),
             signs: text.chars().filter(|c| !c.is_alphabetic() && !c.is_whitespace()).count(),
             marked: text.chars().any(|c| !c.is_ascii() && c.is_alphabetic()),
             code: tokens.iter().any(|token| matches!(token.kind, Kind::Code { .. } | Kind::Symbol)),
@@ -50,7 +59,8 @@ impl Language {
         let told = self.told.iter().any(|language| known.iter().any(|known| known == language));
         let spent = tokens.saturating_sub(SPECIAL_TOKENS + self.signs);
         let many = spent as f32 > self.words as f32 * TOKENS_PER_WORD_MAX;
-        !told && !self.code && self.words >= WORDS_MIN && (self.marked || many)
+        let is_known = self.known * 100 >= self.words * KNOWN_PERCENT;
+        !told && !self.code && !is_known && self.words >= WORDS_MIN && (self.marked || many)
     }
 }
 

@@ -10,6 +10,18 @@ const NUMBERS: &[&str] = &[include_str!("../../../models/guards/numbers.en.txt")
 const UNITS: &[&str] = &[include_str!("../../../models/guards/units.en.txt")];
 const OPERATIONS: &[&str] = &[include_str!("../../../models/guards/operations.en.txt")];
 const CODE: &[&str] = &[include_str!("../../../models/guards/code.txt")];
+const CONTENT: &[&str] = &[include_str!("../../../models/guards/content.en.txt")];
+const ALIKE: &[&str] = &[include_str!("../../../models/guards/alike.en.txt")];
+const SYNONYMS: &[&str] = &[include_str!("../../../models/guards/synonyms.wordnet.en.txt")];
+const WORDS: &[&str] = &[include_str!("../../../models/guards/words.wordnet.en.txt")];
+const OPPOSITES: &[&str] = &[
+    include_str!("../../../models/guards/opposites.en.txt"),
+    include_str!("../../../models/guards/opposites.wordnet.en.txt"),
+];
+const SCOPE: &[&str] = &[include_str!("../../../models/guards/scope.en.txt")];
+const PERSON: &[&str] = &[include_str!("../../../models/guards/person.en.txt")];
+const ASKED: &[&str] = &[include_str!("../../../models/guards/asked.en.txt")];
+const ROLES: &[&str] = &[include_str!("../../../models/guards/roles.en.txt")];
 const VOLATILE: &[&str] = &[include_str!("../../../models/guards/volatile.en.txt")];
 
 /// By language code: a model knows some languages and not others.
@@ -49,10 +61,38 @@ pub(in crate::cache) enum List {
     Units,
     Operations,
     Code,
+    Content,
+    Alike,
+    Synonyms,
+    Words,
+    Opposites,
+    Scope,
+    Person,
+    Asked,
+    Roles,
     Volatile,
 }
 
 impl List {
+    #[cfg(test)]
+    const ALL: [List; 15] = [
+        List::Negation,
+        List::Numbers,
+        List::Units,
+        List::Operations,
+        List::Code,
+        List::Content,
+        List::Alike,
+        List::Synonyms,
+        List::Words,
+        List::Opposites,
+        List::Scope,
+        List::Person,
+        List::Asked,
+        List::Roles,
+        List::Volatile,
+    ];
+
     fn files(self) -> &'static [&'static str] {
         match self {
             List::Negation => NEGATION,
@@ -60,6 +100,15 @@ impl List {
             List::Units => UNITS,
             List::Operations => OPERATIONS,
             List::Code => CODE,
+            List::Content => CONTENT,
+            List::Alike => ALIKE,
+            List::Synonyms => SYNONYMS,
+            List::Words => WORDS,
+            List::Opposites => OPPOSITES,
+            List::Scope => SCOPE,
+            List::Person => PERSON,
+            List::Asked => ASKED,
+            List::Roles => ROLES,
             List::Volatile => VOLATILE,
         }
     }
@@ -161,8 +210,7 @@ mod tests {
 
     #[test]
     fn every_file_names_its_language_and_its_source() {
-        for list in [List::Negation, List::Numbers, List::Units, List::Operations, List::Code, List::Volatile]
-        {
+        for list in List::ALL {
             for file in list.files() {
                 let mut lines = file.lines();
                 assert!(lines.next().is_some_and(|line| line.starts_with("# language: ")), "{file:.40}");

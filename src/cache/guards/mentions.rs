@@ -89,6 +89,11 @@ static WORDS: LazyLock<Words> = LazyLock::new(|| {
     }
 });
 
+/// Returns whether a word may be a number, a date or a part of one.
+pub(super) fn is_numeral(word: &str) -> bool {
+    WORDS.any.contains(word) || WORDS.before_month.contains_key(word)
+}
+
 impl Mentions {
     pub(super) fn of(tokens: &[Token]) -> Self {
         let mut reader = Reader { tokens, found: Mentions::default(), last: None };

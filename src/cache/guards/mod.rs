@@ -4,7 +4,9 @@
 //! prompts. A guard never says that two prompts mean the same; it only refuses. Each has a table of cases in
 //! `models/guards/cases/` that anyone can extend.
 
+mod align;
 mod amount;
+mod asked;
 mod code;
 mod instruction;
 mod language;
@@ -12,12 +14,20 @@ pub(in crate::cache) mod lexicon;
 mod literal;
 mod material;
 mod mentions;
+mod names;
 mod negation;
 mod numbers;
+mod opposites;
 mod payload;
+mod person;
+mod roles;
+mod scope;
 mod script;
+mod substitution;
+mod surplus;
 pub(in crate::cache) mod token;
 mod window;
+mod words;
 
 #[cfg(test)]
 mod cases;
@@ -41,6 +51,12 @@ pub struct Analysed {
     numbers: mentions::Mentions,
     negation: negation::Negation,
     code: code::Code,
+    words: Vec<words::Word>,
+    opposites: opposites::Opposites,
+    roles: roles::Roles,
+    scope: scope::Scope,
+    person: person::Person,
+    asked: asked::Asked,
 }
 
 impl Analysed {
@@ -51,6 +67,7 @@ impl Analysed {
             IsNormalized::No | IsNormalized::Maybe => Cow::Owned(prompt.nfc().collect()),
         };
         let tokens = token::tokens(&prompt);
+        let words = words::words(&tokens);
         Self {
             writing: script::Writing::of(&prompt),
             language: language::Language::of(&prompt, &tokens),
@@ -58,6 +75,12 @@ impl Analysed {
             numbers: mentions::Mentions::of(&tokens),
             negation: negation::Negation::of(&tokens),
             code: code::Code::of(&tokens),
+            opposites: opposites::Opposites::of(&tokens),
+            roles: roles::Roles::of(&tokens, &words),
+            scope: scope::Scope::of(&tokens),
+            person: person::Person::of(&tokens),
+            asked: asked::Asked::of(&tokens),
+            words,
             tokens,
         }
     }
@@ -114,4 +137,60 @@ pub(super) fn negation(asked: &Side<'_>, stored: &Side<'_>) -> Option<String> {
 pub(super) fn code(asked: &Side<'_>, stored: &Side<'_>) -> Option<String> {
     let (asked, stored) = (asked.prompt, stored.prompt);
     asked.code.differ(&asked.tokens, &stored.code, &stored.tokens)
+}
+
+/// Two prompts with their words laid beside each other, which several guards read.
+#[derive(Clone, Debug)]
+pub(super) struct Aligned<'a> {
+    asked: &'a Analysed,
+    stored: &'a Analysed,
+    words: align::Alignment<'a>,
+}
+
+impl<'a> Aligned<'a> {
+    /// Lays the words of two prompts beside each other: once for a pair.
+    pub(super) fn of(asked: &'a Analysed, stored: &'a Analysed) -> Self {
+        let words = align::Alignment::of(&asked.words, &asked.tokens, &stored.words, &stored.tokens);
+        Self { asked, stored, words }
+    }
+
+    /// Returns which name stands on one side only.
+    pub(super) fn names(&self) -> Option<String> {
+        names::differ(&self.words)
+    }
+
+    /// Returns which two words have changed places around a relation.
+    pub(super) fn roles(&self) -> Option<String> {
+        self.asked.roles.differ(&self.stored.roles, &self.asked.words, &self.words)
+    }
+
+    /// Returns the one word that was put in the place of another.
+    pub(super) fn substitution(&self) -> Option<String> {
+        substitution::differ(&self.words)
+    }
+
+    /// Returns what one side says besides.
+    pub(super) fn surplus(&self) -> Option<String> {
+        surplus::differ(&self.words)
+    }
+}
+
+/// Returns which word of one side excludes a word of the other.
+pub(super) fn opposites(asked: &Side<'_>, stored: &Side<'_>) -> Option<String> {
+    asked.prompt.opposites.differ(&stored.prompt.opposites)
+}
+
+/// Returns how the sides differ in how far they reach.
+pub(super) fn scope(asked: &Side<'_>, stored: &Side<'_>) -> Option<String> {
+    asked.prompt.scope.differ(&stored.prompt.scope)
+}
+
+/// Returns who is meant on one side only.
+pub(super) fn person(asked: &Side<'_>, stored: &Side<'_>) -> Option<String> {
+    asked.prompt.person.differ(&stored.prompt.person)
+}
+
+/// Returns what the sides ask differently of their subject.
+pub(super) fn asked(asked: &Side<'_>, stored: &Side<'_>) -> Option<String> {
+    asked.prompt.asked.differ(&stored.prompt.asked)
 }

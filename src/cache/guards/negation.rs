@@ -20,6 +20,7 @@ struct Words {
     fillers: WordSet,
     opposites: Vec<&'static str>,
     lessening: WordSet,
+    implicit: WordSet,
 }
 
 static WORDS: LazyLock<Words> = LazyLock::new(|| Words {
@@ -29,6 +30,7 @@ static WORDS: LazyLock<Words> = LazyLock::new(|| Words {
     fillers: List::Negation.lines("fillers").collect(),
     opposites: List::Negation.lines("opposites").collect(),
     lessening: List::Negation.lines("lessening").collect(),
+    implicit: List::Negation.lines("implicit").collect(),
 });
 
 /// What one prompt negates.
@@ -43,6 +45,8 @@ pub(super) struct Negation {
     contraries: Vec<(String, usize)>,
     /// How many words lessen: beside a contrary they count like a negation ("less happy", "more unhappy").
     lessening: usize,
+    /// Words that may say the same as a negation.
+    implicit: Vec<String>,
 }
 
 impl Negation {
@@ -97,6 +101,9 @@ impl Negation {
             self.contraries.push((word.to_owned(), prefix.len()));
         }
         self.lessening += usize::from(WORDS.lessening.contains(word));
+        if WORDS.implicit.contains(word) {
+            self.implicit.push(word.to_owned());
+        }
     }
 
     /// Returns why the two sides may not share an answer; the tokens are those the negations were read from.
@@ -111,7 +118,8 @@ impl Negation {
             other += stored.lessening;
             same = asked % 2 == other % 2;
         }
-        if !same {
+        let excused = if asked < other { self.excuses(there) } else { stored.excuses(here) };
+        if !same && asked.abs_diff(other) > excused {
             return Some(format!(
                 "one prompt negates what the other does not: asked {}, stored {}",
                 list(&self.said, &ours),
@@ -121,6 +129,11 @@ impl Negation {
         let ([a], [b]) = (self.targets.as_slice(), stored.targets.as_slice()) else { return None };
         (a != b && holds(there, a) && holds(here, b))
             .then(|| format!("the asked prompt excludes \"{a}\", the stored one \"{b}\""))
+    }
+
+    /// Returns how many negations of the other side this side may say in other words.
+    fn excuses(&self, there: &[Token]) -> usize {
+        self.implicit.iter().filter(|word| !holds(there, word)).count()
     }
 
     /// Returns this side's contraries whose stem stands on the other side, and that the other side lacks.

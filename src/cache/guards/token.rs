@@ -27,6 +27,8 @@ pub(in crate::cache) struct Token {
     pub(in crate::cache) text: String,
     /// Whether nothing but a hyphen or a slash stands between this token and the one before.
     pub(in crate::cache) joined: bool,
+    /// Whether it begins with a capital, which a word of prose does where it is a name, or first.
+    pub(in crate::cache) capital: bool,
 }
 
 impl AsRef<str> for Token {
@@ -83,7 +85,14 @@ struct Lexer {
 
 impl Lexer {
     fn push(&mut self, kind: Kind, text: String, joined: bool) {
-        self.tokens.push(Token { kind, text, joined });
+        self.tokens.push(Token { kind, text, joined, capital: false });
+    }
+
+    /// Notes that what was read last began with a capital.
+    fn capital(&mut self, source: &str) {
+        if let Some(token) = self.tokens.last_mut() {
+            token.capital = source.starts_with(char::is_uppercase);
+        }
     }
 
     fn after_number(&self) -> bool {
@@ -112,6 +121,7 @@ impl Lexer {
         let name = core.contains('.').then(|| DOTTED.get(core.to_lowercase().as_str())).flatten();
         if let Some(word) = name {
             self.push(Kind::Word, (*word).to_owned(), false);
+            self.capital(core);
         } else if let Some((named, text)) = code(core) {
             self.push(Kind::Code { named }, text, false);
         } else {
@@ -205,6 +215,7 @@ impl Lexer {
         let named = is_camel_case(word) && !INNER_CAPITALS.contains(folded.as_str());
         let kind = if named { Kind::Code { named } } else { Kind::Word };
         self.push(kind, folded, joined);
+        self.capital(word);
         letters
     }
 }

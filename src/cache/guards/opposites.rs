@@ -1,0 +1,63 @@
+//! No word of one prompt has its opposite, or another thing of its kind, in the other prompt.
+//!
+//! A word counts only where the other prompt does not hold it too: "increase this and decrease that" may be said in any
+//! order.
+
+use std::sync::LazyLock;
+
+use super::lexicon::{List, WordMap};
+use super::token::{Kind, Token};
+
+/// Where a word stands in the lists: in a row, on one of its sides. Sides of one row exclude each other.
+type Places = WordMap<Vec<(u32, u32)>>;
+
+static PLACES: LazyLock<Places> = LazyLock::new(|| {
+    let mut places = Places::default();
+    let opposites = List::Opposites.pairs("opposites").map(|(one, other)| vec![one, other]);
+    let siblings = List::Opposites.lines("siblings").map(|line| line.split(';').collect());
+    for (row, sides) in (0_u32..).zip(opposites.chain(siblings)) {
+        for (side, forms) in (0_u32..).zip(sides) {
+            for form in forms.split(',').map(str::trim).filter(|form| !form.is_empty()) {
+                places.entry(form).or_default().push((row, side));
+            }
+        }
+    }
+    places
+});
+
+/// The words of one prompt that have an opposite, and where those stand in the lists.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Opposites(Vec<String>);
+
+impl Opposites {
+    pub(super) fn of(tokens: &[Token]) -> Self {
+        let words = tokens.iter().filter(|token| token.kind == Kind::Word);
+        Self(
+            words
+                .filter(|token| PLACES.contains_key(token.text.as_str()))
+                .map(|token| token.text.clone())
+                .collect(),
+        )
+    }
+
+    /// Returns which word of one prompt is excluded by one of the other.
+    pub(super) fn differ(&self, stored: &Self) -> Option<String> {
+        let only = |here: &Self, there: &Self| {
+            here.0.iter().filter(|word| !there.0.contains(word)).cloned().collect::<Vec<_>>()
+        };
+        let (ours, theirs) = (only(self, stored), only(stored, self));
+        ours.iter().find_map(|one| {
+            let other = theirs.iter().find(|other| exclude_each_other(one, other))?;
+            Some(format!("the asked prompt says \"{one}\", the stored one \"{other}\""))
+        })
+    }
+}
+
+fn exclude_each_other(one: &str, other: &str) -> bool {
+    let places = |word: &str| PLACES.get(word).map_or(&[][..], Vec::as_slice);
+    // Words that share a side mean the same somewhere, whatever another row says of them.
+    let (ours, theirs) = (places(one), places(other));
+    let is_apart =
+        |(row, side): &(u32, u32)| theirs.iter().any(|(other_row, other)| row == other_row && side != other);
+    ours.iter().any(is_apart) && !ours.iter().any(|place| theirs.contains(place))
+}

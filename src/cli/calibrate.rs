@@ -1,0 +1,284 @@
+//! `refrain calibrate`: what the decision makes of labelled pairs, and which threshold they speak for.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use futures_util::stream::{self, StreamExt as _};
+use serde_json::{Value, json};
+
+use super::output::{excerpt, note, print, print_json};
+use super::{Place, configuration};
+use crate::app::{Calibrator, Verdict};
+use crate::calibration::{Curve, Interval, Judged, LabelledPair, Point, read_pairs, svg};
+use crate::config::Flags;
+
+/// Run the real decision over labelled pairs
+///
+/// PAIRS holds tab-separated values with a header, or JSON lines: `a` is asked, the answer to `b` is stored, `label` is 1
+/// where one answer may serve both, and `category` says what kind of pair it is. Nothing is read from or written to a
+/// cache, and no provider is asked.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  refrain calibrate benches/pairs.tsv\n  \
+                        refrain calibrate pairs.jsonl --max-wrong-rate 0.02 --svg curve.svg --json")]
+pub struct CalibrateArgs {
+    /// The labelled pairs
+    #[arg(value_name = "PAIRS")]
+    pairs: PathBuf,
+    /// The largest share of wrong answers among those served that is acceptable
+    #[arg(long, default_value_t = 0.02, value_name = "SHARE")]
+    max_wrong_rate: f64,
+    /// Draw the curve into this file
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    /// Show so many pairs that are decided wrongly
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    show: usize,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Thresholds of the table, the highest first.
+const THRESHOLDS: [f64; 9] = [0.97, 0.95, 0.925, 0.90, 0.85, 0.80, 0.70, 0.60, 0.50];
+/// How far the picture reaches to the right, as a share of the traps.
+const PICTURE_TRAPS_MAX: f64 = 0.25;
+/// Pairs between two words of progress.
+const PROGRESS_EVERY: usize = 500;
+/// Characters of a prompt that are shown.
+const SHOWN: usize = 90;
+
+struct Decided {
+    pair: LabelledPair,
+    verdict: Verdict,
+}
+
+impl Decided {
+    fn judged(&self) -> Judged {
+        let vetoed_by = self.verdict.refused_by.first().map(|layer| layer.name());
+        Judged { may_share: self.pair.may_share, score: f64::from(self.verdict.similarity), vetoed_by }
+    }
+
+    fn without_guards(&self) -> Judged {
+        Judged { vetoed_by: None, ..self.judged() }
+    }
+}
+
+pub async fn run(args: CalibrateArgs, place: &Place) -> anyhow::Result<()> {
+    if !(0.0..1.0).contains(&args.max_wrong_rate) {
+        bail!("--max-wrong-rate: expected a share of at least 0 and below 1, such as 0.02");
+    }
+    let config = configuration(&Flags { sandbox: true, ..place.flags() })?;
+    let name = args.pairs.display();
+    let text = std::fs::read_to_string(&args.pairs).with_context(|| format!("cannot read {name}"))?;
+    let pairs = read_pairs(&text).with_context(|| name.to_string())?;
+    let calibrator = Calibrator::open(&config).await?;
+    let decided = decide(&calibrator, pairs).await?;
+    let report = Report::of(&decided, f64::from(calibrator.threshold()), args.max_wrong_rate);
+    if let Some(file) = &args.svg {
+        draw(&report, file)?;
+    }
+    if args.json {
+        print_json(&report.json())
+    } else {
+        print(&(report.text() + &shown(&decided, &report, args.show)))
+    }
+}
+
+async fn decide(calibrator: &Calibrator, pairs: Vec<LabelledPair>) -> anyhow::Result<Vec<Decided>> {
+    let all = pairs.len();
+    let is_watched = std::io::stderr().is_terminal();
+    let mut judged = stream::iter(pairs)
+        .map(|pair| async move {
+            let verdict = calibrator.judge(&pair.asked, &pair.stored).await?;
+            anyhow::Ok(Decided { pair, verdict })
+        })
+        .buffered(calibrator.width());
+    let mut decided = Vec::with_capacity(all);
+    while let Some(one) = judged.next().await {
+        decided.push(one?);
+        if is_watched && decided.len() % PROGRESS_EVERY == 0 {
+            note(&format!("{} of {all} pairs", decided.len()));
+        }
+    }
+    Ok(decided)
+}
+
+struct Report {
+    curve: Curve,
+    bare: Curve,
+    categories: BTreeMap<(bool, String), Curve>,
+    /// How many pairs each layer refuses, traps and shareable ones; a pair counts with the first that does.
+    layers: BTreeMap<&'static str, (u64, u64)>,
+    in_force: Point,
+    max_wrong_rate: f64,
+    suggested: Option<Point>,
+}
+
+impl Report {
+    fn of(decided: &[Decided], threshold: f64, max_wrong_rate: f64) -> Self {
+        let curve = Curve::new(decided.iter().map(Decided::judged).collect());
+        let mut categories: BTreeMap<(bool, String), Vec<Judged>> = BTreeMap::new();
+        let mut layers: BTreeMap<&'static str, (u64, u64)> = BTreeMap::new();
+        for one in decided {
+            let category = (one.pair.may_share, one.pair.category.clone());
+            categories.entry(category).or_default().push(one.judged());
+            if let Some(layer) = one.verdict.refused_by.first() {
+                let (traps, shareable) = layers.entry(layer.name()).or_default();
+                *(if one.pair.may_share { shareable } else { traps }) += 1;
+            }
+        }
+        Self {
+            bare: Curve::new(decided.iter().map(Decided::without_guards).collect()),
+            categories: categories.into_iter().map(|(name, judged)| (name, Curve::new(judged))).collect(),
+            layers,
+            in_force: curve.at(threshold),
+            suggested: curve.suggest(max_wrong_rate),
+            curve,
+            max_wrong_rate,
+        }
+    }
+
+    fn text(&self) -> String {
+        let Point { shareable, traps, .. } = self.in_force;
+        let mut out =
+            format!("{} pairs: {shareable} that may share an answer, {traps} traps\n\n", shareable + traps);
+        // A String takes whatever is written to it.
+        let _ = writeln!(
+            out,
+            "{:>9}  {:>22}  {:>22}  {:>22}  {:>7}",
+            "threshold", "right served (95 %)", "traps served (95 %)", "wrong of served (95 %)", "served"
+        );
+        for threshold in THRESHOLDS {
+            let _ = writeln!(out, "{}", row(&self.curve.at(threshold)));
+        }
+        let _ = writeln!(out, "{}  in force", row(&self.in_force));
+        match &self.suggested {
+            Some(point) => {
+                let _ = writeln!(
+                    out,
+                    "{}  suggested: at most {} wrong",
+                    row(point),
+                    percent(self.max_wrong_rate)
+                );
+            }
+            None => {
+                let _ =
+                    writeln!(out, "no threshold keeps to {} wrong of served", percent(self.max_wrong_rate));
+            }
+        }
+        let _ = writeln!(
+            out,
+            "\nAUC {:.3} (similarity alone {:.3}); right served at 1 % and 5 % of traps: {} and {} (similarity alone {} and {})",
+            self.curve.auc(),
+            self.bare.auc(),
+            percent(self.curve.recall_at_traps(0.01)),
+            percent(self.curve.recall_at_traps(0.05)),
+            percent(self.bare.recall_at_traps(0.01)),
+            percent(self.bare.recall_at_traps(0.05))
+        );
+        let _ = writeln!(out, "\n{:<28} {:>7} {:>7}", "first refused by", "traps", "right");
+        for (layer, (traps, shareable)) in &self.layers {
+            let _ = writeln!(out, "{layer:<28} {traps:>7} {shareable:>7}");
+        }
+        let _ = writeln!(out, "\n{:<60} {:>6}  served in force", "category", "pairs");
+        for ((may_share, name), curve) in &self.categories {
+            let point = curve.at(self.in_force.threshold);
+            let (count, rate) = if *may_share {
+                (point.shareable, point.hit_rate())
+            } else {
+                (point.traps, point.trap_rate())
+            };
+            let word = if *may_share { "right" } else { "trap " };
+            let name = excerpt(if name.is_empty() { "-" } else { name }, 50);
+            let _ = writeln!(out, "{:<60} {count:>6}  {}", format!("{word} {name}"), interval(rate));
+        }
+        out
+    }
+
+    fn json(&self) -> Value {
+        let point = |point: &Point| {
+            json!({
+                "threshold": point.threshold, "hits": point.hits, "shareable": point.shareable, "wrong": point.wrong,
+                "traps": point.traps, "hit_rate": point.hit_rate(), "trap_rate": point.trap_rate(),
+                "wrong_of_served": point.wrong_rate(), "served": point.served(),
+            })
+        };
+        let categories = self.categories.iter().map(|((may_share, name), curve)| {
+            let point = curve.at(self.in_force.threshold);
+            let (served, pairs) =
+                if *may_share { (point.hits, point.shareable) } else { (point.wrong, point.traps) };
+            json!({"category": name, "label": u8::from(*may_share), "pairs": pairs, "served": served})
+        });
+        let layers = self.layers.iter().map(
+            |(layer, (traps, shareable))| json!({"layer": layer, "traps": traps, "shareable": shareable}),
+        );
+        let thresholds = THRESHOLDS.iter().map(|threshold| point(&self.curve.at(*threshold)));
+        json!({
+            "in_force": point(&self.in_force),
+            "suggested": self.suggested.as_ref().map(point),
+            "max_wrong_rate": self.max_wrong_rate,
+            "auc": self.curve.auc(),
+            "auc_of_similarity": self.bare.auc(),
+            "recall_at_1_percent_of_traps": self.curve.recall_at_traps(0.01),
+            "recall_at_5_percent_of_traps": self.curve.recall_at_traps(0.05),
+            "thresholds": thresholds.collect::<Vec<_>>(),
+            "categories": categories.collect::<Vec<_>>(),
+            "layers": layers.collect::<Vec<_>>(),
+        })
+    }
+}
+
+fn row(point: &Point) -> String {
+    format!(
+        "{:>9.3}  {:>22}  {:>22}  {:>22}  {:>7}",
+        point.threshold,
+        interval(point.hit_rate()),
+        interval(point.trap_rate()),
+        interval(point.wrong_rate()),
+        percent(point.served().share)
+    )
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+fn interval(of: Interval) -> String {
+    format!("{} ({:.1}–{:.1})", percent(of.share), of.low * 100.0, of.high * 100.0)
+}
+
+fn draw(report: &Report, file: &Path) -> anyhow::Result<()> {
+    let curves = [("the decision", &report.curve), ("similarity alone", &report.bare)];
+    let picture = svg("What is served at which price", &curves, Some(report.in_force), PICTURE_TRAPS_MAX);
+    std::fs::write(file, picture).with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// Shows pairs that are decided wrongly: traps that are served first, then what is refused.
+fn shown(decided: &[Decided], report: &Report, most: usize) -> String {
+    let is_served = |one: &Decided| {
+        one.verdict.refused_by.is_empty() && f64::from(one.verdict.similarity) >= report.in_force.threshold
+    };
+    let wrong = decided.iter().filter(|one| is_served(one) && !one.pair.may_share);
+    let missed = decided.iter().filter(|one| !is_served(one) && one.pair.may_share);
+    let mut out = String::new();
+    for (word, pairs) in [
+        ("served wrongly", wrong.take(most).collect::<Vec<_>>()),
+        ("not served", missed.take(most).collect()),
+    ] {
+        for Decided { pair, verdict } in pairs {
+            let why = verdict.refused_by.first().map_or("threshold", |layer| layer.name());
+            let why = if word == "not served" { why } else { "-" };
+            let (asked, stored) = (excerpt(&pair.asked, SHOWN), excerpt(&pair.stored, SHOWN));
+            let _ = writeln!(
+                out,
+                "{word}\t{:.3}\t{why}\t{}\t{asked}\t{stored}",
+                verdict.similarity, pair.category
+            );
+        }
+    }
+    if out.is_empty() { out } else { format!("\n{out}") }
+}
