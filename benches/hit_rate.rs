@@ -1,6 +1,7 @@
-//! How much of a stream of prompts does the cache answer, how fast, and what does it serve for what?
+//! How much does the cache answer, how fast, and how much of that is wrong?
 //!
-//! `cargo bench --bench hit_rate` sends a stream of prompts, one after the other, through a real server with real
+//! `cargo bench --bench hit_rate` runs labelled pairs (`hit_rate/pairs.rs`; `REFRAIN_BENCH_PAIRS` names a file of others) and
+//! then sends a stream of prompts, one after the other, through a real server with real
 //! embeddings and the sandbox as its provider, and prints the sources, the latency of hits by tier, and every semantic
 //! hit with the prompt whose answer was served, to be read by a person: only a person can say which of them are wrong.
 //!
@@ -14,6 +15,8 @@
 
 #[expect(dead_code, reason = "the other bench uses the rest of it")]
 mod load;
+#[path = "hit_rate/pairs.rs"]
+mod pairs;
 
 use std::collections::BTreeMap;
 
@@ -22,7 +25,8 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use refrain::app::Server;
 use refrain::chat::Fingerprint;
-use refrain::config::{Environment, Flags, load as load_config};
+use refrain::config::{Config, Environment, Flags, load as load_config};
+use tempfile::TempDir;
 
 use load::{Answer, Client, Percentiles};
 
@@ -31,12 +35,25 @@ fn main() {
     if std::env::args().any(|argument| argument == "--test") {
         return;
     }
-    let prompts = prompts();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
-    runtime.block_on(replay(&prompts));
+    runtime.block_on(async {
+        // A stream that was named is what somebody wants to see; pairs that were named likewise.
+        let named = |variable| std::env::var_os(variable).is_some();
+        let (pairs_named, stream_named) = (named("REFRAIN_BENCH_PAIRS"), named("REFRAIN_BENCH_STREAM"));
+        if pairs_named || !stream_named {
+            let (folder, config) = configured();
+            let server = Server::start(&config).await.expect("the server starts");
+            pairs::run(&server, &config).await;
+            server.stop().await;
+            drop(folder);
+        }
+        if stream_named || !pairs_named {
+            replay(&prompts()).await;
+        }
+    });
 }
 
-async fn replay(prompts: &[String]) {
+fn configured() -> (TempDir, Config) {
     let folder = tempfile::tempdir().expect("there is room for a folder");
     let flags = Flags {
         data_dir: Some(folder.path().to_owned()),
@@ -49,6 +66,11 @@ async fn replay(prompts: &[String]) {
     let mut config = load_config(&flags, &Environment::default()).expect("the configuration is right");
     config.providers[0].sandbox.latency_ms = 0;
     config.embedding.threads = Some(2);
+    (folder, config)
+}
+
+async fn replay(prompts: &[String]) {
+    let (_folder, config) = configured();
     let server = Server::start(&config).await.expect("the server starts");
     let mut client = Client::connect(server.public, "/v1/generate", "").await;
 

@@ -55,8 +55,8 @@
 //! | 10 | [`cli`] | one file per subcommand |
 //! | 11 | `main` | the only process exit |
 //!
-//! Three traits stand at the borders of the process: [`embed::Embedder`], [`index::VectorIndex`] and
-//! [`providers::Provider`].
+//! Four traits stand at the borders of the process: [`embed::Embedder`] and [`embed::Verifier`] (two, so that a test can break
+//! one and keep the other), [`index::VectorIndex`] and [`providers::Provider`].
 //!
 //! # Where this differs from a first guess
 //!

@@ -13,6 +13,8 @@ use tokio::net::TcpStream;
 pub struct Client {
     stream: TcpStream,
     path: &'static str,
+    /// Lines of the head that every request has besides, each with its line break.
+    headers: String,
     request: Vec<u8>,
     buffer: Vec<u8>,
 }
@@ -28,7 +30,14 @@ impl Client {
     pub async fn connect(address: SocketAddr, path: &'static str, body: &str) -> Self {
         let stream = TcpStream::connect(address).await.expect("the server listens");
         stream.set_nodelay(true).expect("the socket takes options");
-        Self { stream, path, request: request(path, body), buffer: Vec::with_capacity(16 << 10) }
+        let request = request(path, "", body);
+        Self { stream, path, headers: String::new(), request, buffer: Vec::with_capacity(16 << 10) }
+    }
+
+    /// Sends this line of the head with every other body from now on.
+    pub fn add_header(&mut self, line: &str) {
+        self.headers.push_str(line);
+        self.headers.push_str("\r\n");
     }
 
     /// Sends the body it was made with.
@@ -42,14 +51,14 @@ impl Client {
 
     /// Sends another body.
     pub async fn ask_with(&mut self, body: &str) -> Answer {
-        self.request = request(self.path, body);
+        self.request = request(self.path, &self.headers, body);
         self.ask().await
     }
 
     /// Sends a body that is answered with a stream; returns the milliseconds to its first event and to its last word.
     /// `header` is one more line of the head, or none.
     pub async fn stream(&mut self, header: &str, body: &str) -> (f64, f64) {
-        let request = request(self.path, body);
+        let request = request(self.path, "", body);
         let request = String::from_utf8(request).expect("a request is text");
         let request = request.replacen("content-type", &format!("{header}content-type"), 1);
         self.buffer.clear();
@@ -97,12 +106,11 @@ impl Client {
     }
 }
 
-fn request(path: &str, body: &str) -> Vec<u8> {
+fn request(path: &str, headers: &str, body: &str) -> Vec<u8> {
     let length = body.len();
-    format!(
-        "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
-    )
-    .into_bytes()
+    let head =
+        format!("POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n{headers}content-type: application/json\r\n");
+    format!("{head}content-length: {length}\r\n\r\n{body}").into_bytes()
 }
 
 /// Returns responses per second over `time`.

@@ -18,7 +18,7 @@ PARTS = {"1": "n", "2": "v", "3": "a", "4": "r", "5": "a"}
 # A synonym is one of a word's first senses, and used in it at least so often.
 SENSE_MAX, USES_MIN = 2, 2
 # Pairs that WordNet calls synonyms and that must not be taken for one another in a prompt.
-NOT_ALIKE = {frozenset(pair) for pair in [("identical", "very"), ("being", "organism"), ("calculate", "forecast")]}
+NOT_ALIKE = {frozenset(pair) for pair in [("identical", "very"), ("being", "organism"), ("calculate", "forecast"), ("minute", "second")]}
 
 
 def fetch(folder: Path) -> Path:

@@ -16,7 +16,7 @@ use crate::cache::guards::Scripts;
 use crate::cache::{Cache, ModelLimits, SemanticTier};
 use crate::config::{CacheMode, Config, HOW_TO_GET_A_PROVIDER, IndexKind, ProviderConfig, ProviderKind};
 use crate::cost;
-use crate::embed::{Catalog, Embedder, Model, Pool, PoolOptions};
+use crate::embed::{Catalog, Embedder, Pool, PoolOptions, Verifier};
 use crate::gateway::{AiSwitch, Gateway, Limits};
 use crate::http::write_job_end;
 use crate::index::{EdgeIndex, ServerIndex, ServerSettings, VectorIndex};
@@ -27,25 +27,40 @@ use crate::store::Store;
 use crate::telemetry::{Events, Telemetry};
 use crate::transport::Transport;
 
-/// The cosine similarity that a model of fastembed's hub must reach, whose scale nobody has measured.
-const UNMEASURED_THRESHOLD: f32 = 0.95;
+/// The cosine from which the verifier is asked beside an embedding model whose scale nobody has measured, and the score
+/// that it must give then.
+const UNMEASURED_FLOOR: f32 = 0.80;
+const UNMEASURED_THRESHOLD: f32 = 0.98;
 /// A search of a server in the same network takes about a millisecond; beyond this the request goes on without it.
 const SEARCH_TIMEOUT: Duration = Duration::from_millis(150);
 const INDEX_WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Instances of the model, one thread each, where nothing is configured.
 const EMBEDDING_THREADS_MAX: usize = 4;
 
-/// Returns embedder and index, or `None`, with a warning that says what mends it, where one of them is missing. An
-/// embedder that is brought along is taken for the configured one.
+/// The models that run in this process.
+#[derive(Clone)]
+pub struct LocalModels {
+    pub embedder: Arc<dyn Embedder>,
+    pub verifier: Arc<dyn Verifier>,
+}
+
+impl From<Arc<Pool>> for LocalModels {
+    fn from(pool: Arc<Pool>) -> Self {
+        Self { embedder: Arc::clone(&pool) as Arc<dyn Embedder>, verifier: pool }
+    }
+}
+
+/// Returns embedder and index, or `None`, with a warning that says what mends it, where one of them is missing.
+/// Models that are brought along are taken for the configured ones.
 pub(super) async fn semantic_tier(
     config: &Config,
-    embedder: Option<Arc<dyn Embedder>>,
+    models: Option<LocalModels>,
     telemetry: &Arc<Telemetry>,
 ) -> Option<SemanticTier> {
     if !wants_semantic_tier(config) {
         return None;
     }
-    match open_semantic_tier(config, embedder).await {
+    match open_semantic_tier(config, models).await {
         Ok(tier) => Some(tier),
         Err(error) => {
             tracing::warn!("the semantic tier is off, equal requests are still served: {error:#}");
@@ -57,31 +72,30 @@ pub(super) async fn semantic_tier(
 
 /// Returns whether anything is to be answered by similarity.
 pub(super) fn wants_semantic_tier(config: &Config) -> bool {
-    config.cache.mode == CacheMode::Semantic
-        || config.routes.iter().any(|route| route.cache.mode == Some(CacheMode::Semantic))
+    let wants = |mode: CacheMode| mode >= CacheMode::Shadow;
+    wants(config.cache.mode) || config.routes.iter().any(|route| route.cache.mode.is_some_and(wants))
 }
 
-async fn open_semantic_tier(
-    config: &Config,
-    embedder: Option<Arc<dyn Embedder>>,
-) -> anyhow::Result<SemanticTier> {
-    let embedder = match embedder {
-        Some(embedder) => embedder,
-        None => Arc::new(open_embedder(config).await?),
+async fn open_semantic_tier(config: &Config, models: Option<LocalModels>) -> anyhow::Result<SemanticTier> {
+    let LocalModels { embedder, verifier } = match models {
+        Some(models) => models,
+        None => Arc::new(open_embedder(config).await?).into(),
     };
     let index = open_index(config, &*embedder).context("index")?;
-    Ok(SemanticTier::new(embedder, index, model_limits(config)?))
+    Ok(SemanticTier::new(embedder, verifier, index, model_limits(config)?))
 }
 
 /// Returns what is known of the configured model.
 pub(super) fn model_limits(config: &Config) -> anyhow::Result<ModelLimits> {
     let model = Catalog::built_in().model(&config.embedding.model)?;
-    let is_shipped = matches!(model, Model::Shipped(_));
+    let verifier = Catalog::built_in().verifier();
+    let name = model.name();
     Ok(ModelLimits {
-        similarity_threshold: model.similarity_threshold().unwrap_or(UNMEASURED_THRESHOLD),
-        // Every model that ships was trained on English; one that is fetched by name may know any language.
-        scripts: is_shipped.then(|| Scripts::new(&[Script::Latin])),
-        languages: is_shipped.then(|| vec!["en".to_owned()]),
+        similarity_threshold: verifier.floor(&name).unwrap_or(UNMEASURED_FLOOR),
+        verifier_threshold: verifier.threshold(&name).unwrap_or(UNMEASURED_THRESHOLD),
+        // Whatever the embedding model knows, the verifier was trained on English.
+        scripts: Some(Scripts::new(&[Script::Latin])),
+        languages: Some(vec!["en".to_owned()]),
     })
 }
 

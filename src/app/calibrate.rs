@@ -1,11 +1,14 @@
 //! The decision, made over pairs that somebody labelled, with the parts that serve.
 
 use std::num::NonZeroUsize;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
 
 use crate::cache::decision::{self, Layer, Pair, Settings, Verdict as Said};
 use crate::cache::guards::{Analysed, Side};
 use crate::config::Config;
-use crate::embed::{Embedder, Embedding, Pool};
+use crate::embed::{Catalog, Embedder, Embedding, Pool, Verifier};
 
 use super::build::{model_limits, open_embedder};
 
@@ -20,7 +23,9 @@ pub struct Calibrator {
 pub struct Verdict {
     /// The cosine of the two prompts.
     pub similarity: f32,
-    /// The layers that refuse, in the order in which they are asked; those that compare with a threshold are left out.
+    /// The verifier's score.
+    pub verified: f32,
+    /// The layers that refuse, in the order in which they are asked; the verifier's threshold is left out.
     pub refused_by: Vec<Layer>,
 }
 
@@ -34,14 +39,27 @@ impl Calibrator {
         Ok(Self { pool: open_embedder(config).await?, settings })
     }
 
-    /// Returns the similarity at and above which is served.
+    /// Returns the verifier's score at and above which is served.
     pub fn threshold(&self) -> f32 {
+        self.settings.verifier_threshold
+    }
+
+    /// Returns the similarity below which the verifier is not even asked.
+    pub fn floor(&self) -> f32 {
         self.settings.similarity_threshold
     }
 
     /// Returns how many pairs may be judged at a time to keep every thread busy.
     pub fn width(&self) -> usize {
         std::thread::available_parallelism().map_or(2, NonZeroUsize::get) + 1
+    }
+
+    /// Returns the cosine of two prompts.
+    ///
+    /// # Errors
+    /// The embedder's.
+    pub async fn similarity(&self, one: &str, other: &str) -> anyhow::Result<f32> {
+        Ok(cosine(&self.pool.embed(one).await?, &self.pool.embed(other).await?))
     }
 
     /// Decides about a pair.
@@ -52,10 +70,52 @@ impl Calibrator {
         let (ours, theirs) = (self.pool.embed(asked).await?, self.pool.embed(stored).await?);
         let similarity = cosine(&ours, &theirs);
         let prompts = (Analysed::new(asked), Analysed::new(stored));
-        let pair = Pair { asked: side(&prompts.0, &ours), stored: side(&prompts.1, &theirs), similarity };
+        let verified = self.pool.verify(asked, stored).await?;
+        let (asked, stored) = (side(&prompts.0, &ours), side(&prompts.1, &theirs));
+        let pair = Pair { asked, stored, similarity, verified: None };
         let said = decision::verdicts(&pair, &self.settings).into_iter();
-        let refused = said.filter(|said| said.verdict == Said::Veto && said.layer != Layer::Threshold);
-        Ok(Verdict { similarity, refused_by: refused.map(|said| said.layer).collect() })
+        let refused = said.filter(|said| said.verdict == Said::Veto && said.layer != Layer::Verifier);
+        Ok(Verdict { similarity, verified, refused_by: refused.map(|said| said.layer).collect() })
+    }
+}
+
+/// The file under the data folder that says what was calibrated last.
+const FILE: &str = "calibration.json";
+
+/// What was calibrated last, so that a threshold nobody has measured can be told from one that somebody has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Calibration {
+    embedder: String,
+    verifier: String,
+    /// How many labelled pairs it was measured on.
+    pub pairs: usize,
+}
+
+impl Calibration {
+    /// Returns what is to be remembered of a calibration of this configuration's models.
+    pub fn of(config: &Config, pairs: usize) -> Self {
+        let verifier = Catalog::built_in().verifier().name().to_owned();
+        Self { embedder: config.embedding.model.clone(), verifier, pairs }
+    }
+
+    /// Reads what was remembered; `None` where there is nothing, or nothing that can be read.
+    pub fn read(data_dir: &Path) -> Option<Self> {
+        serde_json::from_slice(&std::fs::read(data_dir.join(FILE)).ok()?).ok()
+    }
+
+    /// Remembers it.
+    ///
+    /// # Errors
+    /// The folder's.
+    pub fn keep(&self, data_dir: &Path) -> anyhow::Result<()> {
+        std::fs::create_dir_all(data_dir)?;
+        std::fs::write(data_dir.join(FILE), serde_json::to_vec_pretty(self)?)?;
+        Ok(())
+    }
+
+    /// Returns whether it was made with these models.
+    pub fn is_of(&self, embedder: &str, verifier: &str) -> bool {
+        self.embedder == embedder && self.verifier == verifier
     }
 }
 

@@ -7,6 +7,7 @@ use http::Method;
 use tokio::time::Instant;
 
 use super::build::{models_dir, open_embedder, open_index, vendor};
+use super::calibrate::Calibration;
 use crate::chat::ChatRequest;
 use crate::config::{Config, HOW_TO_GET_A_PROVIDER, IndexKind, ProviderConfig, ProviderKind};
 use crate::embed::{Catalog, Embedder, Model, Pool};
@@ -31,7 +32,7 @@ const UPSTREAM_PATIENCE: Duration = Duration::from_secs(5);
 /// Checks every part of a configuration that was loaded. Costs nothing: no provider is asked for a generation.
 pub async fn check(config: &Config) -> Vec<Finding> {
     let running = DataLock::read(&config.data_dir);
-    let mut findings = vec![model(config)];
+    let mut findings = vec![model(config), verifier(config)];
     let (runtime, pool) = runtime(config).await;
     findings.push(runtime);
     findings.push(store(config, running.as_ref()).await);
@@ -65,6 +66,26 @@ fn model(config: &Config) -> Finding {
         },
         Ok(hub) => well(PART, format!("{}, fetched by fastembed when it is first needed", hub.name())),
     }
+}
+
+/// Says whether the second look can be made, and whether anybody has measured what decides it.
+fn verifier(config: &Config) -> Finding {
+    const PART: &str = "verifier";
+    let verifier = Catalog::built_in().verifier();
+    if let Err(error) = verifier.verify(&models_dir(config)) {
+        return Finding { part: PART, ok: false, detail: error.to_string(), remedy: None };
+    }
+    let (name, embedder) = (verifier.name(), &config.embedding.model);
+    let of_routes = config.routes.iter().map(|route| route.cache.semantic.verifier_threshold);
+    let is_ours = of_routes.chain([config.cache.semantic.verifier_threshold]).all(|set| set.is_none());
+    let is_measured = (is_ours && verifier.threshold(embedder).is_some())
+        || Calibration::read(&config.data_dir).is_some_and(|made| made.is_of(embedder, name));
+    if is_measured {
+        return well(PART, format!("{name}, every checksum right, its threshold measured beside {embedder}"));
+    }
+    let remedy = Some("run `refrain calibrate PAIRS` on pairs of your own".to_owned());
+    let detail = format!("{name}: its threshold was never calibrated beside {embedder}");
+    Finding { part: PART, ok: true, detail, remedy }
 }
 
 async fn runtime(config: &Config) -> (Finding, Option<Pool>) {

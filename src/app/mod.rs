@@ -24,7 +24,6 @@ use tokio_util::task::TaskTracker;
 use crate::alerts::Alerts;
 use crate::cache::{BlockedPairs, Cache, Indexer, Keeping, Sweeper};
 use crate::config::{Config, Secret};
-use crate::embed::Embedder;
 use crate::gateway::{AiSwitch, Gateway};
 use crate::http::{self, Shutdown};
 use crate::jobs::Jobs;
@@ -32,7 +31,8 @@ use crate::router::Router;
 use crate::store::{DataLock, Opened, Running, Store};
 use crate::telemetry::{Events, Telemetry};
 
-pub use calibrate::{Calibrator, Verdict};
+pub use build::LocalModels;
+pub use calibrate::{Calibration, Calibrator, Verdict};
 pub use check::{Finding, check};
 pub use serve::{Server, serve};
 
@@ -76,7 +76,7 @@ impl App {
         Self::open_with(config, None).await
     }
 
-    async fn open_with(config: &Config, embedder: Option<Arc<dyn Embedder>>) -> anyhow::Result<Self> {
+    async fn open_with(config: &Config, models: Option<LocalModels>) -> anyhow::Result<Self> {
         for notice in &config.notices {
             tracing::warn!("{notice}");
         }
@@ -84,7 +84,7 @@ impl App {
         let telemetry = Arc::new(Telemetry::new());
         let store = Arc::new(open_store(config).await?);
         let blocked = BlockedPairs::new(store.blocked_pairs().await?);
-        let semantic = build::semantic_tier(config, embedder, &telemetry).await;
+        let semantic = build::semantic_tier(config, models, &telemetry).await;
         let (writes, background) = (TaskTracker::new(), TaskTracker::new());
         let stop = CancellationToken::new();
         let cache = Arc::new(Cache::new(

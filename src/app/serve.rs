@@ -12,9 +12,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::App;
+use super::{App, LocalModels};
 use crate::config::Config;
-use crate::embed::Embedder;
 use crate::http::{self, AppState, Limits, Reload, Shutdown};
 use crate::jobs::Runner;
 
@@ -71,19 +70,19 @@ impl Server {
         Self::start_with(config, None).await
     }
 
-    /// Opens every part around an embedder that is running already, in place of the configured one, and listens.
+    /// Opens every part around models that are running already, in place of the configured ones, and listens.
     ///
     /// # Errors
     /// As [`serve`].
-    pub async fn start_around(config: &Config, embedder: Arc<dyn Embedder>) -> anyhow::Result<Self> {
-        Self::start_with(config, Some(embedder)).await
+    pub async fn start_around(config: &Config, models: LocalModels) -> anyhow::Result<Self> {
+        Self::start_with(config, Some(models)).await
     }
 
-    async fn start_with(config: &Config, embedder: Option<Arc<dyn Embedder>>) -> anyhow::Result<Self> {
+    async fn start_with(config: &Config, models: Option<LocalModels>) -> anyhow::Result<Self> {
         let public = bind("server.listen", config.server.listen).await?;
         let admin = bind("server.admin_listen", config.server.admin_listen).await?;
         let (public_address, admin_address) = (public.local_addr()?, admin.local_addr()?);
-        let mut app = App::open_with(config, embedder).await?;
+        let mut app = App::open_with(config, models).await?;
         app.lock.publish(admin_address, &app.token).context("the lock file cannot be written")?;
 
         let (public_end, admin_end) = (Shutdown::default(), Shutdown::default());

@@ -43,11 +43,13 @@ pub enum Layer {
     Substitution,
     /// Neither says all that the other says and more.
     Surplus,
+    /// The model that reads both prompts together agrees.
+    Verifier,
 }
 
 impl Layer {
     /// All layers, in the order in which they are asked.
-    pub const ALL: [Layer; 16] = [
+    pub const ALL: [Layer; 17] = [
         Layer::Threshold,
         Layer::Window,
         Layer::Script,
@@ -64,6 +66,7 @@ impl Layer {
         Layer::Asked,
         Layer::Substitution,
         Layer::Surplus,
+        Layer::Verifier,
     ];
 
     /// Returns the word for this layer: metric label, reason, configuration key.
@@ -85,6 +88,7 @@ impl Layer {
             Layer::Asked => "asked",
             Layer::Substitution => "substitution",
             Layer::Surplus => "surplus",
+            Layer::Verifier => "verifier",
         }
     }
 
@@ -106,10 +110,10 @@ impl Layers {
     /// Every layer.
     pub const ALL: Layers = Layers(u32::MAX);
 
-    /// Returns these layers without one. The threshold is always asked.
+    /// Returns these layers without one. The thresholds are always asked.
     pub const fn without(self, layer: Layer) -> Layers {
         match layer {
-            Layer::Threshold => self,
+            Layer::Threshold | Layer::Verifier => self,
             _ => Layers(self.0 & !layer.bit()),
         }
     }
@@ -125,6 +129,8 @@ impl Layers {
 pub struct Settings {
     /// The smallest cosine similarity that may serve, in (0, 1].
     pub similarity_threshold: f32,
+    /// The smallest score of the verifier that may serve, in (0, 1].
+    pub verifier_threshold: f32,
     /// The layers that are asked.
     pub layers: Layers,
     /// The scripts that the embedding model was trained on; `None` for a multilingual model.
@@ -142,6 +148,8 @@ pub struct Pair<'a> {
     pub stored: Side<'a>,
     /// Their cosine similarity.
     pub similarity: f32,
+    /// The verifier's score, once it was asked: it is asked last, since it takes a thousand times as long as the others.
+    pub verified: Option<f32>,
 }
 
 /// Why an answer is not served. The reason quotes the prompts, so `Debug` hides it: it may not reach a log.
@@ -201,10 +209,27 @@ pub struct Explained {
     pub reason: Option<String>,
 }
 
-/// Decides about a pair: the first refusal wins, and the cheap layers are asked first.
+/// Decides about a pair: the first refusal wins, and the cheap layers are asked first. Without the verifier's score nothing
+/// is served.
 pub fn decide(pair: &Pair<'_>, settings: &Settings) -> Decision {
+    first_refusal(Layer::ALL.into_iter(), pair, settings)
+}
+
+/// Returns what all layers before the verifier say: only what they agree to is worth its time.
+pub fn propose(pair: &Pair<'_>, settings: &Settings) -> Decision {
+    first_refusal(Layer::ALL.into_iter().filter(|layer| *layer != Layer::Verifier), pair, settings)
+}
+
+/// Returns what the verifier's score decides about a pair that was proposed.
+pub fn verify(score: f32, settings: &Settings) -> Decision {
+    let refused = |reason| Decision::Refuse(Refusal { layer: Layer::Verifier, reason });
+    below_verified(Some(score), settings.verifier_threshold).map_or(Decision::Serve, refused)
+}
+
+fn first_refusal(layers: impl Iterator<Item = Layer>, pair: &Pair<'_>, settings: &Settings) -> Decision {
     let look = Look::at(pair);
-    let refusal = Layer::ALL.into_iter().filter(|layer| settings.layers.contains(*layer)).find_map(|layer| {
+    let mut asked = layers.filter(|layer| settings.layers.contains(*layer));
+    let refusal = asked.find_map(|layer| {
         let reason = objection(layer, &look, settings)?;
         Some(Refusal { layer, reason })
     });
@@ -265,7 +290,15 @@ fn objection(layer: Layer, look: &Look<'_>, settings: &Settings) -> Option<Strin
         Layer::Asked => guards::asked(asked, stored),
         Layer::Substitution => look.aligned().substitution(),
         Layer::Surplus => look.aligned().surplus(),
+        Layer::Verifier => below_verified(pair.verified, settings.verifier_threshold),
     }
+}
+
+/// No score never serves, and neither does one that is no number.
+fn below_verified(score: Option<f32>, threshold: f32) -> Option<String> {
+    let Some(score) = score else { return Some("the verifier was not asked".to_owned()) };
+    let reached = score >= threshold;
+    (!reached).then(|| format!("the verifier gives the pair {score:.3}, below the threshold {threshold:.3}"))
 }
 
 /// A similarity that is no number never serves.
@@ -280,13 +313,19 @@ mod tests {
     use crate::cache::guards::Analysed;
 
     fn settings() -> Settings {
-        Settings { similarity_threshold: 0.9, layers: Layers::ALL, scripts: None, languages: None }
+        Settings {
+            similarity_threshold: 0.9,
+            verifier_threshold: 0.8,
+            layers: Layers::ALL,
+            scripts: None,
+            languages: None,
+        }
     }
 
     fn judged<T>(asked: &str, stored: &str, similarity: f32, judge: impl Fn(&Pair<'_>) -> T) -> T {
         let (asked, stored) = (Analysed::new(asked), Analysed::new(stored));
         let side = |prompt| Side { prompt, tokens: 12, truncated: false };
-        judge(&Pair { asked: side(&asked), stored: side(&stored), similarity })
+        judge(&Pair { asked: side(&asked), stored: side(&stored), similarity, verified: Some(0.9) })
     }
 
     fn refused_by(asked: &str, stored: &str, similarity: f32, settings: &Settings) -> Option<Layer> {

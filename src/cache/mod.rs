@@ -228,10 +228,13 @@ impl Cache {
             Some(found) => found,
             None => similar.await,
         };
-        let Some(Sought { lookup, outcome, timing: spent }) = found else {
+        let Some(sought) = found else {
             return Lookup::Miss(Miss::default());
         };
-        (timing.embed, timing.search) = (spent.embed, spent.search);
+        let is_shadow = question.read == CacheMode::Shadow;
+        let Sought { lookup, outcome, timing: spent, .. } =
+            if is_shadow { sought.in_shadow() } else { sought };
+        (timing.embed, timing.search, timing.verify) = (spent.embed, spent.search, spent.verify);
         self.telemetry.lookup("semantic", outcome);
         if let Lookup::Hit(hit) = &lookup {
             self.hits.note(hit.entry.key, now);
@@ -241,7 +244,7 @@ impl Cache {
 
     /// Asks the semantic tier, if there is one and the question may.
     async fn look_for_similar(&self, question: &Question<'_>) -> Option<Sought> {
-        let tier = self.semantic.as_ref().filter(|_| question.read == CacheMode::Semantic)?;
+        let tier = self.semantic.as_ref().filter(|_| question.read >= CacheMode::Shadow)?;
         let (key, prompt) = (question.key.semantic?, question.request.last_prompt()?);
         Some(tier.look_up(self, question, key, prompt).await)
     }

@@ -4,11 +4,13 @@
 use super::decision::Settings;
 use super::semantic::Broken;
 use super::{Cache, Hit, Question, SemanticTier};
-use crate::chat::SemanticKey;
+use crate::chat::{SemanticKey, Timing};
 use crate::embed::Embedding;
 
 /// How far below the usual threshold the ladder goes, where nothing else is configured.
 const BELOW_THE_USUAL: f32 = 0.1;
+/// The verifier must still think it more likely than not that the answer serves.
+const VERIFIED_MIN: f32 = 0.5;
 
 impl SemanticTier {
     /// Returns the nearest entry that every layer agrees to. `known` is the prompt's embedding, where there is one
@@ -46,8 +48,11 @@ impl SemanticTier {
         let lower = lower.unwrap_or_else(|| self.configured_threshold(question) - BELOW_THE_USUAL);
         // A caller who names a threshold means every answer that was given to others.
         let similarity_threshold = question.threshold.map_or(lower, |asked| asked.max(lower));
-        let settings = Settings { similarity_threshold, ..self.settings(question) };
+        let usual = self.settings(question);
+        let verifier_threshold = usual.verifier_threshold.min(VERIFIED_MIN);
+        let settings = Settings { similarity_threshold, verifier_threshold, ..usual };
         let neighbours = self.neighbours(cache, question, key, &embedding, similarity_threshold).await?;
-        self.first_agreed(cache, question, (prompt, &embedding), neighbours, &settings).await
+        let mut timing = Timing::default();
+        self.first_agreed(cache, question, (prompt, &embedding), neighbours, &settings, &mut timing).await
     }
 }

@@ -115,11 +115,11 @@ impl Policy {
         } else {
             Ok(())
         };
-        let is_semantic = mode == CacheMode::Semantic && request.last_prompt().is_some();
+        let is_semantic = mode >= CacheMode::Shadow && request.last_prompt().is_some();
         let read = match write {
             Err(Skip::Bypass | Skip::NoUser | Skip::Temperature) => CacheMode::Off,
             _ if directives.no_cache => CacheMode::Off,
-            _ if is_semantic => CacheMode::Semantic,
+            _ if is_semantic => mode,
             _ => CacheMode::Exact,
         };
         let ttl = directives.ttl.unwrap_or(Duration::from_secs(settings.ttl_seconds));

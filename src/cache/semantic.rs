@@ -10,18 +10,19 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 
 use super::decision::{self, Decision, Explained, Layer, Layers, Pair, Settings};
-use super::guards::{Analysed, Scripts, Side};
+use super::guards::{self, Analysed, Scripts, Side};
 use super::{Cache, Hit, Lookup, Miss, Question, millis_since};
 use crate::chat::{Entry, Fingerprint, SemanticKey, Tier, Timing};
 use crate::config::{GuardName, SemanticConfig};
-use crate::embed::{EmbedError, Embedder, Embedding};
+use crate::embed::{EmbedError, Embedder, Embedding, Verifier};
 use crate::index::{Neighbour, Point, Search, VectorIndex, Within};
 use crate::store::StoredVector;
 use crate::telemetry::Telemetry;
 
-/// Embedder and index, and what belongs to the model.
+/// Embedder, verifier and index, and what belongs to the models.
 pub struct SemanticTier {
     embedder: Arc<dyn Embedder>,
+    verifier: Arc<dyn Verifier>,
     index: Arc<dyn VectorIndex>,
     model: ModelLimits,
 }
@@ -31,6 +32,8 @@ pub struct SemanticTier {
 pub struct ModelLimits {
     /// The lowest cosine similarity that is served where nothing else is configured.
     pub similarity_threshold: f32,
+    /// The lowest score of the verifier that is served where nothing else is configured.
+    pub verifier_threshold: f32,
     /// The scripts it was trained on; `None` for a multilingual model.
     pub scripts: Option<Scripts>,
     /// The languages it was trained on, such as `en`; `None` for a multilingual model.
@@ -46,6 +49,7 @@ impl ModelLimits {
             .fold(Layers::ALL, |layers, guard| layers.without(layer_of(guard)));
         Settings {
             similarity_threshold: config.similarity_threshold.unwrap_or(self.similarity_threshold),
+            verifier_threshold: config.verifier_threshold.unwrap_or(self.verifier_threshold),
             layers,
             scripts: self.scripts.clone(),
             languages: self.languages.clone(),
@@ -59,9 +63,20 @@ const SIMILARITY_FLOOR: f32 = 0.5;
 /// What a look came to.
 pub(super) struct Sought {
     pub lookup: Lookup,
-    /// `hit`, `miss`, `error` or `timeout`.
+    /// The prompt's embedding, where the look got as far as that.
+    embedding: Option<Embedding>,
+    /// `hit`, `miss`, `error` or `timeout`; `shadow_hit` where it was not served for the mode alone.
     pub outcome: &'static str,
     pub timing: Timing,
+}
+
+impl Sought {
+    /// Returns the same look where nothing similar is served.
+    pub fn in_shadow(self) -> Self {
+        let outcome = if self.outcome == "hit" { "shadow_hit" } else { self.outcome };
+        let miss = Miss { embedding: self.embedding };
+        Self { lookup: Lookup::Miss(miss), embedding: None, outcome, timing: self.timing }
+    }
 }
 
 /// One neighbour, judged by every layer, for `explain`.
@@ -69,6 +84,8 @@ pub(super) struct Sought {
 pub struct Judged {
     pub entry: Arc<Entry>,
     pub similarity: f32,
+    /// The verifier's score.
+    pub verified: Option<f32>,
     pub layers: Vec<Explained>,
     /// What speaks against it besides the layers: each with its word.
     pub objections: Vec<(&'static str, String)>,
@@ -78,8 +95,14 @@ pub struct Judged {
 
 impl SemanticTier {
     /// Puts the parts together.
-    pub fn new(embedder: Arc<dyn Embedder>, index: Arc<dyn VectorIndex>, model: ModelLimits) -> Self {
-        Self { embedder, index, model }
+    pub fn new(
+        embedder: Arc<dyn Embedder>,
+        verifier: Arc<dyn Verifier>,
+        index: Arc<dyn VectorIndex>,
+        model: ModelLimits,
+    ) -> Self {
+        guards::warm();
+        Self { embedder, verifier, index, model }
     }
 
     /// Looks for a near entry within the budget.
@@ -102,8 +125,11 @@ impl SemanticTier {
             }
             Err(_) => (None, "timeout"),
         };
-        let lookup = hit.map_or_else(|| Lookup::Miss(Miss { embedding }), Lookup::Hit);
-        Sought { lookup, outcome, timing }
+        let lookup = match hit {
+            Some(hit) => Lookup::Hit(hit),
+            None => Lookup::Miss(Miss { embedding: embedding.clone() }),
+        };
+        Sought { lookup, embedding, outcome, timing }
     }
 
     async fn search_and_decide(
@@ -131,7 +157,7 @@ impl SemanticTier {
         let Some(best) = neighbours.first() else { return Ok(None) };
         cache.telemetry.similarity(best.similarity);
         let settings = self.settings(question);
-        self.first_agreed(cache, question, (prompt, embedding), neighbours, &settings).await
+        self.first_agreed(cache, question, (prompt, embedding), neighbours, &settings, timing).await
     }
 
     /// Returns the first of these neighbours, best first, that may answer and that every layer agrees to.
@@ -142,8 +168,9 @@ impl SemanticTier {
         (prompt, embedding): (&str, &Embedding),
         neighbours: Vec<Neighbour>,
         settings: &Settings,
+        timing: &mut Timing,
     ) -> Result<Option<Hit>, Broken> {
-        let asked = Analysed::new(prompt);
+        let mut asked = None;
         for neighbour in neighbours {
             if neighbour.similarity < settings.similarity_threshold {
                 cache.telemetry.rejected(Layer::Threshold.name());
@@ -154,9 +181,16 @@ impl SemanticTier {
                 cache.telemetry.rejected("blocked");
                 continue;
             }
-            let stored = Analysed::new(entry.request.last_prompt().unwrap_or(""));
-            let pair = pair(&asked, embedding, &stored, neighbour.similarity);
-            match decision::decide(&pair, settings) {
+            let stored_prompt = entry.request.last_prompt().unwrap_or("");
+            let stored = Analysed::new(stored_prompt);
+            let asked = asked.get_or_insert_with(|| Analysed::new(prompt));
+            let mut decision =
+                decision::propose(&pair(asked, embedding, &stored, neighbour.similarity), settings);
+            if decision == Decision::Serve {
+                decision =
+                    decision::verify(self.verify(cache, prompt, stored_prompt, timing).await?, settings);
+            }
+            match decision {
                 Decision::Serve => {
                     let similarity = Some(neighbour.similarity);
                     return Ok(Some(Hit { entry, tier: Tier::Semantic, similarity }));
@@ -165,6 +199,23 @@ impl SemanticTier {
             }
         }
         Ok(None)
+    }
+
+    /// Has a pair looked at a second time. A panic in there is a failure like any other.
+    async fn verify(
+        &self,
+        cache: &Cache,
+        asked: &str,
+        stored: &str,
+        timing: &mut Timing,
+    ) -> Result<f32, EmbedError> {
+        let began = Instant::now();
+        let score = AssertUnwindSafe(self.verifier.verify(asked, stored)).catch_unwind().await;
+        let score = score
+            .unwrap_or_else(|_| Err(EmbedError::Failed { reason: "the verifier panicked".to_owned() }))?;
+        *timing.verify.get_or_insert(0.0) += millis_since(began);
+        cache.telemetry.verified(began.elapsed().as_secs_f64());
+        Ok(score)
     }
 
     pub(super) async fn neighbours(
@@ -239,14 +290,21 @@ impl SemanticTier {
         let mut judged: Vec<Judged> = Vec::new();
         for neighbour in self.neighbours(cache, question, key, &embedding, SIMILARITY_FLOOR).await? {
             let Some(entry) = cache.view(&neighbour.key).await? else { continue };
-            let stored = Analysed::new(entry.request.last_prompt().unwrap_or(""));
-            let pair = pair(&asked, &embedding, &stored, neighbour.similarity);
+            let stored_prompt = entry.request.last_prompt().unwrap_or("");
+            let stored = Analysed::new(stored_prompt);
+            let mut pair = pair(&asked, &embedding, &stored, neighbour.similarity);
+            if !embedding.truncated() {
+                // A verifier that fails is one reading less, and the others are still worth seeing.
+                let score = self.verify(cache, prompt, stored_prompt, &mut Timing::default()).await;
+                pair.verified = score.ok();
+            }
             let objections = objections(cache, question, &entry);
             let passes = matches!(decision::decide(&pair, &settings), Decision::Serve);
             let is_first = !judged.iter().any(|earlier| earlier.is_served);
             judged.push(Judged {
                 layers: decision::verdicts(&pair, &settings),
                 similarity: neighbour.similarity,
+                verified: pair.verified,
                 is_served: passes && is_first && objections.is_empty(),
                 objections,
                 entry,
@@ -374,6 +432,7 @@ fn pair<'a>(asked: &'a Analysed, embedding: &Embedding, stored: &'a Analysed, si
         asked: Side { prompt: asked, tokens: embedding.tokens(), truncated: embedding.truncated() },
         stored: Side { prompt: stored, tokens: embedding.tokens(), truncated: false },
         similarity,
+        verified: None,
     }
 }
 

@@ -84,14 +84,19 @@ impl Curve {
         Point { threshold, hits, shareable: self.shareable, wrong, traps: self.traps }
     }
 
-    /// Returns a point for each score that a pair has, the highest first: every point that a threshold can reach.
+    /// Returns a point for each score that decides about a pair, the highest first: every point that a threshold can reach.
     pub fn points(&self) -> Vec<Point> {
         let mut point = self.at(f64::INFINITY);
         let mut points: Vec<Point> = Vec::new();
         for one in &self.judged {
             point.threshold = one.score;
-            if one.vetoed_by.is_none() {
-                if one.may_share { point.hits += 1 } else { point.wrong += 1 }
+            if one.vetoed_by.is_some() {
+                continue;
+            }
+            if one.may_share {
+                point.hits += 1
+            } else {
+                point.wrong += 1
             }
             match points.last_mut() {
                 Some(last) if last.threshold == point.threshold => *last = point,
@@ -101,11 +106,11 @@ impl Curve {
         points
     }
 
-    /// Returns the point of the most hits where no more of what is served is wrong than this, there and at every higher
-    /// threshold with at least as many hits as would show it: `None` where no threshold keeps to it.
+    /// Returns the point of the most hits, and of those the highest threshold, where no more of what is served is wrong than
+    /// this, as far as these pairs tell: `None` where no threshold keeps to it.
     pub fn suggest(&self, wrong_rate_max: f64) -> Option<Point> {
         let kept = |point: &Point| point.hits > 0 && point.wrong_rate().share <= wrong_rate_max;
-        self.points().into_iter().filter(kept).max_by_key(|point| point.hits)
+        self.points().into_iter().rev().filter(kept).max_by_key(|point| point.hits)
     }
 
     /// Returns the share of shareable pairs that is served where at most this share of the traps is.
@@ -181,6 +186,7 @@ mod tests {
             for point in curve.points() {
                 prop_assert_eq!(curve.at(point.threshold), point);
             }
+            prop_assert_eq!(curve.suggest(1.0).map_or(0, |point| point.hits), curve.at(0.0).hits);
         }
     }
 }

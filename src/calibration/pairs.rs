@@ -17,7 +17,7 @@ pub struct LabelledPair {
 /// Why a file of pairs cannot be read; lines count from 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PairsError {
-    #[error("the file is empty")]
+    #[error("the file holds no pairs")]
     Empty,
     #[error("line 1: the header names no column `{0}`; expected `a`, `b`, `label` and perhaps `category`")]
     NoColumn(&'static str),
@@ -63,7 +63,8 @@ pub fn read_pairs(text: &str) -> Result<Vec<LabelledPair>, PairsError> {
             category: category.map(|at| fields[at].to_owned()).unwrap_or_default(),
         })
     };
-    lines.map(read).collect()
+    let pairs: Vec<_> = lines.map(read).collect::<Result<_, _>>()?;
+    if pairs.is_empty() { Err(PairsError::Empty) } else { Ok(pairs) }
 }
 
 fn labelled(line: usize, label: &str) -> Result<bool, PairsError> {
@@ -86,7 +87,7 @@ struct JsonPair {
 fn from_json(line: usize, text: &str) -> Result<LabelledPair, PairsError> {
     let JsonPair { a, b, label, category } =
         serde_json::from_str(text).map_err(|error| PairsError::Json { line, reason: error.to_string() })?;
-    let may_share = labelled(line, &label.to_string())?;
+    let may_share = labelled(line, label.as_str().unwrap_or(&label.to_string()))?;
     Ok(LabelledPair { asked: a, stored: b, may_share, category })
 }
 

@@ -218,6 +218,8 @@ pub struct Timing {
     pub cache: Option<f64>,
     pub embed: Option<f64>,
     pub search: Option<f64>,
+    /// The second look at neighbours.
+    pub verify: Option<f64>,
     pub upstream: Option<f64>,
 }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::output::{excerpt, note, print, print_json};
 use super::{Place, configuration};
-use crate::app::{Calibrator, Verdict};
+use crate::app::{Calibration, Calibrator, Verdict};
 use crate::calibration::{Curve, Interval, Judged, LabelledPair, Point, read_pairs, svg};
 use crate::config::Flags;
 
@@ -59,11 +59,15 @@ struct Decided {
 impl Decided {
     fn judged(&self) -> Judged {
         let vetoed_by = self.verdict.refused_by.first().map(|layer| layer.name());
-        Judged { may_share: self.pair.may_share, score: f64::from(self.verdict.similarity), vetoed_by }
+        Judged { may_share: self.pair.may_share, score: f64::from(self.verdict.verified), vetoed_by }
     }
 
     fn without_guards(&self) -> Judged {
         Judged { vetoed_by: None, ..self.judged() }
+    }
+
+    fn by_similarity(&self) -> Judged {
+        Judged { vetoed_by: None, score: f64::from(self.verdict.similarity), ..self.judged() }
     }
 }
 
@@ -77,6 +81,9 @@ pub async fn run(args: CalibrateArgs, place: &Place) -> anyhow::Result<()> {
     let pairs = read_pairs(&text).with_context(|| name.to_string())?;
     let calibrator = Calibrator::open(&config).await?;
     let decided = decide(&calibrator, pairs).await?;
+    if let Err(error) = Calibration::of(&config, decided.len()).keep(&config.data_dir) {
+        note(&format!("refrain: `refrain check` will not know of this calibration: {error:#}"));
+    }
     let report = Report::of(&decided, f64::from(calibrator.threshold()), args.max_wrong_rate);
     if let Some(file) = &args.svg {
         draw(&report, file)?;
@@ -109,7 +116,9 @@ async fn decide(calibrator: &Calibrator, pairs: Vec<LabelledPair>) -> anyhow::Re
 
 struct Report {
     curve: Curve,
+    /// The verifier without the layers before it, and the cosine alone.
     bare: Curve,
+    cosine: Curve,
     categories: BTreeMap<(bool, String), Curve>,
     /// How many pairs each layer refuses, traps and shareable ones; a pair counts with the first that does.
     layers: BTreeMap<&'static str, (u64, u64)>,
@@ -131,8 +140,15 @@ impl Report {
                 *(if one.pair.may_share { shareable } else { traps }) += 1;
             }
         }
+        let threshold_refuses =
+            |one: &&Decided| one.verdict.refused_by.is_empty() && f64::from(one.verdict.verified) < threshold;
+        for one in decided.iter().filter(threshold_refuses) {
+            let (traps, shareable) = layers.entry("verifier").or_default();
+            *(if one.pair.may_share { shareable } else { traps }) += 1;
+        }
         Self {
             bare: Curve::new(decided.iter().map(Decided::without_guards).collect()),
+            cosine: Curve::new(decided.iter().map(Decided::by_similarity).collect()),
             categories: categories.into_iter().map(|(name, judged)| (name, Curve::new(judged))).collect(),
             layers,
             in_force: curve.at(threshold),
@@ -140,6 +156,14 @@ impl Report {
             curve,
             max_wrong_rate,
         }
+    }
+
+    fn curves(&self) -> [(&'static str, &Curve); 3] {
+        [
+            ("the decision", &self.curve),
+            ("the verifier alone", &self.bare),
+            ("similarity alone", &self.cosine),
+        ]
     }
 
     fn text(&self) -> String {
@@ -170,16 +194,12 @@ impl Report {
                     writeln!(out, "no threshold keeps to {} wrong of served", percent(self.max_wrong_rate));
             }
         }
-        let _ = writeln!(
-            out,
-            "\nAUC {:.3} (similarity alone {:.3}); right served at 1 % and 5 % of traps: {} and {} (similarity alone {} and {})",
-            self.curve.auc(),
-            self.bare.auc(),
-            percent(self.curve.recall_at_traps(0.01)),
-            percent(self.curve.recall_at_traps(0.05)),
-            percent(self.bare.recall_at_traps(0.01)),
-            percent(self.bare.recall_at_traps(0.05))
-        );
+        let (one, five) = ("right at 1 % of traps", "right at 5 % of traps");
+        let _ = writeln!(out, "\n{:<24} {:>7} {one:>24} {five:>24}", "", "AUC");
+        for (name, curve) in self.curves() {
+            let (one, five) = (percent(curve.recall_at_traps(0.01)), percent(curve.recall_at_traps(0.05)));
+            let _ = writeln!(out, "{name:<24} {:>7.3} {one:>24} {five:>24}", curve.auc());
+        }
         let _ = writeln!(out, "\n{:<28} {:>7} {:>7}", "first refused by", "traps", "right");
         for (layer, (traps, shareable)) in &self.layers {
             let _ = writeln!(out, "{layer:<28} {traps:>7} {shareable:>7}");
@@ -222,7 +242,8 @@ impl Report {
             "suggested": self.suggested.as_ref().map(point),
             "max_wrong_rate": self.max_wrong_rate,
             "auc": self.curve.auc(),
-            "auc_of_similarity": self.bare.auc(),
+            "auc_of_verifier": self.bare.auc(),
+            "auc_of_similarity": self.cosine.auc(),
             "recall_at_1_percent_of_traps": self.curve.recall_at_traps(0.01),
             "recall_at_5_percent_of_traps": self.curve.recall_at_traps(0.05),
             "thresholds": thresholds.collect::<Vec<_>>(),
@@ -234,7 +255,7 @@ impl Report {
 
 fn row(point: &Point) -> String {
     format!(
-        "{:>9.3}  {:>22}  {:>22}  {:>22}  {:>7}",
+        "{:>9.4}  {:>22}  {:>22}  {:>22}  {:>7}",
         point.threshold,
         interval(point.hit_rate()),
         interval(point.trap_rate()),
@@ -252,15 +273,15 @@ fn interval(of: Interval) -> String {
 }
 
 fn draw(report: &Report, file: &Path) -> anyhow::Result<()> {
-    let curves = [("the decision", &report.curve), ("similarity alone", &report.bare)];
-    let picture = svg("What is served at which price", &curves, Some(report.in_force), PICTURE_TRAPS_MAX);
+    let picture =
+        svg("What is served at which price", &report.curves(), Some(report.in_force), PICTURE_TRAPS_MAX);
     std::fs::write(file, picture).with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// Shows pairs that are decided wrongly: traps that are served first, then what is refused.
 fn shown(decided: &[Decided], report: &Report, most: usize) -> String {
     let is_served = |one: &Decided| {
-        one.verdict.refused_by.is_empty() && f64::from(one.verdict.similarity) >= report.in_force.threshold
+        one.verdict.refused_by.is_empty() && f64::from(one.verdict.verified) >= report.in_force.threshold
     };
     let wrong = decided.iter().filter(|one| is_served(one) && !one.pair.may_share);
     let missed = decided.iter().filter(|one| !is_served(one) && one.pair.may_share);
@@ -270,13 +291,13 @@ fn shown(decided: &[Decided], report: &Report, most: usize) -> String {
         ("not served", missed.take(most).collect()),
     ] {
         for Decided { pair, verdict } in pairs {
-            let why = verdict.refused_by.first().map_or("threshold", |layer| layer.name());
+            let why = verdict.refused_by.first().map_or("verifier", |layer| layer.name());
             let why = if word == "not served" { why } else { "-" };
             let (asked, stored) = (excerpt(&pair.asked, SHOWN), excerpt(&pair.stored, SHOWN));
             let _ = writeln!(
                 out,
-                "{word}\t{:.3}\t{why}\t{}\t{asked}\t{stored}",
-                verdict.similarity, pair.category
+                "{word}\t{:.3}\t{:.3}\t{why}\t{}\t{asked}\t{stored}",
+                verdict.verified, verdict.similarity, pair.category
             );
         }
     }

@@ -61,6 +61,8 @@ pub enum CacheMode {
     Off,
     /// Equal requests only.
     Exact,
+    /// Equal requests; for similar ones the decision is made and counted, and nothing is served.
+    Shadow,
     /// Equal requests, then similar ones.
     Semantic,
 }
@@ -91,8 +93,11 @@ impl<'de> Deserialize<'de> for Pattern {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SemanticConfig {
-    /// The lowest cosine similarity that is served, in (0, 1]. Default: the embedding model's own.
+    /// The lowest cosine similarity at which guards and verifier are asked, in (0, 1]. Default: the one measured with the
+    /// verifier.
     pub similarity_threshold: Option<f32>,
+    /// The lowest score of the verifier that is served, in (0, 1]. Default: the one measured with the embedding model.
+    pub verifier_threshold: Option<f32>,
     /// The lowest cosine similarity of the ladder's step `nearest`, in (0, 1]. Default: 0.1 below the one above.
     pub nearest_threshold: Option<f32>,
     /// How many neighbours are looked at, 1 to 100. Default 5.
@@ -107,6 +112,7 @@ impl Default for SemanticConfig {
     fn default() -> Self {
         Self {
             similarity_threshold: None,
+            verifier_threshold: None,
             nearest_threshold: None,
             candidates: 5,
             budget_ms: 50,
@@ -173,6 +179,7 @@ pub struct CacheOverrides {
 #[serde(default, deny_unknown_fields)]
 pub struct SemanticOverrides {
     pub similarity_threshold: Option<f32>,
+    pub verifier_threshold: Option<f32>,
     pub nearest_threshold: Option<f32>,
     pub candidates: Option<usize>,
     pub budget_ms: Option<u64>,
@@ -211,6 +218,7 @@ impl CacheConfig {
             store_tool_calls: store_tool_calls.unwrap_or(self.store_tool_calls),
             semantic: SemanticConfig {
                 similarity_threshold: semantic.similarity_threshold.or(self.semantic.similarity_threshold),
+                verifier_threshold: semantic.verifier_threshold.or(self.semantic.verifier_threshold),
                 nearest_threshold: semantic.nearest_threshold.or(self.semantic.nearest_threshold),
                 candidates: semantic.candidates.unwrap_or(self.semantic.candidates),
                 budget_ms: semantic.budget_ms.unwrap_or(self.semantic.budget_ms),

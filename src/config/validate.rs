@@ -214,6 +214,7 @@ fn cache(path: &str, cache: &CacheConfig) -> Result<(), ConfigError> {
     within(&format!("{path}.semantic.budget_ms"), Some(cache.semantic.budget_ms), 1..=60_000)?;
     for (name, threshold) in [
         ("similarity_threshold", cache.semantic.similarity_threshold),
+        ("verifier_threshold", cache.semantic.verifier_threshold),
         ("nearest_threshold", cache.semantic.nearest_threshold),
     ] {
         if let Some(threshold) = threshold {

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::LoadError;
+use super::verifier::ShippedVerifier;
 use super::version::{EmbedderVersion, VersionParts};
 
 const ONNX: &str = "model_quantized.onnx";
@@ -23,6 +24,7 @@ const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 pub struct Catalog {
     default_model: String,
     models: Vec<ShippedModel>,
+    verifier: ShippedVerifier,
     runtime: Runtime,
 }
 
@@ -44,6 +46,11 @@ impl Catalog {
     /// Returns the models whose files we know.
     pub fn models(&self) -> &[ShippedModel] {
         &self.models
+    }
+
+    /// Returns the model that looks at pairs a second time.
+    pub fn verifier(&self) -> &ShippedVerifier {
+        &self.verifier
     }
 
     /// Finds a model by its name: first among ours, then among fastembed's own (`BGEBaseENV15Q`, in any case).
@@ -94,15 +101,6 @@ pub enum Model {
 }
 
 impl Model {
-    /// Returns the cosine at and above which a neighbour may serve while no verifier decides; `None` where nobody
-    /// has looked at the model's scores.
-    pub fn similarity_threshold(&self) -> Option<f32> {
-        match self {
-            Self::Shipped(model) => Some(model.similarity_threshold),
-            Self::Hub(_) => None,
-        }
-    }
-
     /// Returns the name under which it is configured.
     pub fn name(&self) -> String {
         match self {
@@ -120,7 +118,6 @@ pub struct ShippedModel {
     pub(super) pooling: Pooling,
     pub(super) window: usize,
     pub(super) quantisation: Quantisation,
-    similarity_threshold: f32,
     files: Vec<KnownFile>,
 }
 
@@ -221,7 +218,7 @@ struct Library {
 
 /// A file whose bytes we know.
 #[derive(Debug, Deserialize)]
-struct KnownFile {
+pub(super) struct KnownFile {
     name: String,
     sha256: String,
     /// Of the same file from the second source, where it is formatted differently.
@@ -229,7 +226,11 @@ struct KnownFile {
 }
 
 impl KnownFile {
-    fn verify(&self, path: &Path) -> Result<(), LoadError> {
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn verify(&self, path: &Path) -> Result<(), LoadError> {
         let unreadable = |source| LoadError::Unreadable { path: path.to_owned(), source };
         let mut file = File::open(path).map_err(unreadable)?;
         let mut digest = Sha256::new();
@@ -243,7 +244,7 @@ impl KnownFile {
         }
     }
 
-    fn read(&self, path: &Path) -> Result<Vec<u8>, LoadError> {
+    pub fn read(&self, path: &Path) -> Result<Vec<u8>, LoadError> {
         let bytes =
             std::fs::read(path).map_err(|source| LoadError::Unreadable { path: path.to_owned(), source })?;
         self.expect(path, Sha256::new_with_prefix(&bytes))?;
@@ -268,7 +269,6 @@ mod tests {
         let catalog = Catalog::built_in();
         assert!(matches!(catalog.model(catalog.default_model()), Ok(Model::Shipped(_))));
         for model in catalog.models() {
-            assert!(model.similarity_threshold > 0.0 && model.similarity_threshold <= 1.0, "{}", model.name);
             for name in [ONNX, TOKENIZER, CONFIG, TOKENIZER_CONFIG] {
                 let file = model.files.iter().find(|file| file.name == name).unwrap();
                 assert_eq!(file.sha256.len(), 64, "{} {name}", model.name);
@@ -280,7 +280,6 @@ mod tests {
     fn fastembeds_own_models_are_found_by_name() {
         let found = Catalog::built_in().model("bgebaseenv15q").unwrap();
         assert!(matches!(found, Model::Hub(EmbeddingModel::BGEBaseENV15Q)));
-        assert_eq!(found.similarity_threshold(), None);
     }
 
     #[test]

@@ -8,12 +8,13 @@ use fastembed::{
 };
 use ort::environment::Environment;
 
-use super::catalog::{self, Model, Quantisation, ShippedModel};
+use super::catalog::{self, Catalog, Model, Quantisation, ShippedModel};
+use super::verifier::Reader;
 use super::version::{EmbedderVersion, VersionParts};
 use super::{EmbedError, Embedding, LoadError, runtime};
 
 /// What fastembed asks for beside the tokenizer; the same for every BERT model, and in no package.
-const SPECIAL_TOKENS_MAP: &[u8] = include_bytes!("../../models/special_tokens_map.json");
+pub(super) const SPECIAL_TOKENS_MAP: &[u8] = include_bytes!("../../models/special_tokens_map.json");
 
 /// Tokens that a hub's model reads at most. Fastembed lowers it where the model's own limit is lower.
 const HUB_WINDOW: usize = 512;
@@ -23,7 +24,7 @@ const HUB_WINDOW: usize = 512;
 /// The tokenizer reads all it gets before it cuts, so a body of megabytes would hold an instance long after the
 /// window is full. Ordinary text has 4 to 5 bytes per token; a text that is cut here counts as truncated, which at
 /// worst keeps some odd one (mostly white space) out of the semantic tier.
-const HEAD_BYTES_PER_TOKEN: usize = 32;
+pub(super) const HEAD_BYTES_PER_TOKEN: usize = 32;
 
 /// Opens instances of one model; all are alike.
 pub(super) struct Opener {
@@ -43,6 +44,11 @@ impl Opener {
             Model::Shipped(model) => self.open_shipped(model),
             Model::Hub(model) => self.open_hub(model),
         }
+    }
+
+    /// Opens an instance of the verifier that stands beside it.
+    pub fn open_verifier(&self) -> Result<Reader, LoadError> {
+        Catalog::built_in().verifier().open(&self.models_dir, &self.environment)
     }
 
     /// Returns the length of a vector.
@@ -206,7 +212,7 @@ impl Instance {
 }
 
 /// Returns the beginning of a text, cut between two characters.
-fn head(text: &str, bytes: usize) -> &str {
+pub(super) fn head(text: &str, bytes: usize) -> &str {
     &text[..text.floor_char_boundary(bytes)]
 }
 

@@ -1,14 +1,15 @@
-//! Where does a text lie among all others?
+//! Where does a text lie among all others, and do two of them ask for one answer?
 //!
-//! An [`Embedder`] turns a text into a unit vector, so that two prompts can be compared by their cosine. The one real
-//! implementation is [`Pool`]: instances of a fastembed model, each on a thread of its own, behind a bounded queue.
-//! Nothing here knows what vectors are used for, nor reads configuration: whoever builds a [`Pool`] passes plain values.
+//! An [`Embedder`] turns a text into a unit vector, so that two prompts can be compared by their cosine; a [`Verifier`]
+//! reads two prompts together. The one real implementation of both is [`Pool`]: instances of fastembed models, each on a
+//! thread of its own, behind a bounded queue. Nothing here knows what vectors and scores are used for, nor reads configuration: whoever builds a [`Pool`] passes plain values.
 
 mod catalog;
 mod instance;
 mod pool;
 mod queue;
 mod runtime;
+mod verifier;
 mod version;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use async_trait::async_trait;
 
 pub use catalog::{Catalog, Model, ShippedModel};
 pub use pool::{Pool, PoolOptions};
+pub use verifier::ShippedVerifier;
 pub use version::EmbedderVersion;
 
 /// Turns texts into vectors that can be compared with each other, and with no other embedder's.
@@ -39,6 +41,17 @@ pub trait Embedder: Send + Sync {
 
     /// Returns how many texts are waiting.
     fn queue_depth(&self) -> usize;
+}
+
+/// Reads two prompts together.
+#[async_trait]
+pub trait Verifier: Send + Sync {
+    /// Returns how likely it is that one answer serves both prompts, in [0, 1]. The same pair gives the same score, whatever
+    /// else is running.
+    ///
+    /// # Errors
+    /// [`EmbedError`], never a score that is no number.
+    async fn verify(&self, asked: &str, stored: &str) -> Result<f32, EmbedError>;
 }
 
 /// A text's vector, and how much of the text it speaks for.

@@ -12,9 +12,10 @@ use async_trait::async_trait;
 use tokio::sync::oneshot;
 
 use super::catalog::{Catalog, Model};
-use super::instance::Opener;
+use super::instance::{Instance, Opener};
 use super::queue::{Job, Queue};
-use super::{EmbedError, Embedder, EmbedderVersion, Embedding, LoadError, runtime};
+use super::verifier::Reader;
+use super::{EmbedError, Embedder, EmbedderVersion, Embedding, LoadError, Verifier, runtime};
 
 /// What a pool is made of.
 #[derive(Clone, Debug)]
@@ -23,7 +24,7 @@ pub struct PoolOptions {
     pub model: Model,
     /// The folder that `make models` fills; it also holds the folder of fastembed's hub.
     pub models_dir: PathBuf,
-    /// How many instances, hence texts at a time. Each takes a thread and, with the default model, about 32 MB.
+    /// How many instances, hence texts at a time. Each takes a thread and, with the default models, about 60 MB.
     pub threads: NonZeroUsize,
     /// How many texts may wait for an instance; one more is refused.
     pub queue: NonZeroUsize,
@@ -51,8 +52,8 @@ impl Pool {
         let open = {
             let opener = Arc::clone(&opener);
             move || {
-                let mut instance = opener.open()?;
-                Ok(Box::new(move |text: &str| instance.embed(text)) as Run)
+                let models = Models { embedder: opener.open()?, verifier: opener.open_verifier()? };
+                Ok(Box::new(models) as Run)
             }
         };
         let (shared, threads) = spawn(Arc::new(open), options.threads, options.queue)?;
@@ -85,14 +86,44 @@ impl Embedder for Pool {
     }
 }
 
+#[async_trait]
+impl Verifier for Pool {
+    async fn verify(&self, asked: &str, stored: &str) -> Result<f32, EmbedError> {
+        self.shared.verify(asked, stored).await
+    }
+}
+
 impl Drop for Pool {
     fn drop(&mut self) {
         stop(&self.shared, &mut self.threads);
     }
 }
 
-/// An opened instance. It stays on the thread that opened it.
-type Run = Box<dyn FnMut(&str) -> Result<Embedding, EmbedError>>;
+/// What an instance can do. It stays on the thread that opened it.
+trait Runs {
+    fn embed(&mut self, text: &str) -> Result<Embedding, EmbedError>;
+
+    fn verify(&mut self, asked: &str, stored: &str) -> Result<f32, EmbedError>;
+}
+
+/// An opened instance.
+type Run = Box<dyn Runs>;
+
+/// One of each model.
+struct Models {
+    embedder: Instance,
+    verifier: Reader,
+}
+
+impl Runs for Models {
+    fn embed(&mut self, text: &str) -> Result<Embedding, EmbedError> {
+        self.embedder.embed(text)
+    }
+
+    fn verify(&mut self, asked: &str, stored: &str) -> Result<f32, EmbedError> {
+        self.verifier.verify(asked, stored)
+    }
+}
 
 /// Opens an instance on the thread that will use it.
 type Open = dyn Fn() -> Result<Run, LoadError> + Send + Sync;
@@ -108,11 +139,19 @@ struct Shared {
 
 impl Shared {
     async fn embed(&self, text: &str) -> Result<Embedding, EmbedError> {
+        self.ask(|reply| Job::Embed { text: text.to_owned(), reply }).await
+    }
+
+    async fn verify(&self, asked: &str, stored: &str) -> Result<f32, EmbedError> {
+        self.ask(|reply| Job::Verify { asked: asked.to_owned(), stored: stored.to_owned(), reply }).await
+    }
+
+    async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, EmbedError> {
         if self.alive.load(Ordering::Relaxed) == 0 {
             return Err(EmbedError::Unavailable);
         }
         let (reply, answer) = oneshot::channel();
-        self.queue.push(Job { text: text.to_owned(), reply })?;
+        self.queue.push(job(reply))?;
         answer.await.unwrap_or(Err(EmbedError::Unavailable))
     }
 
@@ -178,27 +217,38 @@ fn stop(shared: &Shared, threads: &mut Vec<JoinHandle<()>>) {
 fn serve(shared: &Shared, open: &Open, mut run: Run) {
     let mut pause = PAUSE_FIRST;
     while let Some(job) = shared.queue.pop() {
-        match catch_unwind(AssertUnwindSafe(|| run(&job.text))) {
-            Ok(outcome) => {
-                pause = PAUSE_FIRST;
-                // The caller may have left during the run.
-                drop(job.reply.send(outcome));
-            }
-            Err(_) => {
-                // The panic's own message may quote the text, so it goes no further than the panic hook.
-                let reason = "the embedding instance panicked and is being opened anew".to_owned();
-                drop(job.reply.send(Err(EmbedError::Failed { reason })));
-                shared.restarts.fetch_add(1, Ordering::Relaxed);
-                shared.alive.fetch_sub(1, Ordering::Relaxed);
-                drop(run);
-                match reopen(shared, open, &mut pause) {
-                    Some(reopened) => run = reopened,
-                    None => return,
-                }
-                shared.alive.fetch_add(1, Ordering::Relaxed);
-            }
+        let is_whole = match job {
+            Job::Embed { text, reply } => answer(reply, || run.embed(&text)),
+            Job::Verify { asked, stored, reply } => answer(reply, || run.verify(&asked, &stored)),
+        };
+        if is_whole {
+            pause = PAUSE_FIRST;
+            continue;
         }
+        shared.restarts.fetch_add(1, Ordering::Relaxed);
+        shared.alive.fetch_sub(1, Ordering::Relaxed);
+        drop(run);
+        match reopen(shared, open, &mut pause) {
+            Some(reopened) => run = reopened,
+            None => return,
+        }
+        shared.alive.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+type Reply<T> = oneshot::Sender<Result<T, EmbedError>>;
+
+/// Runs a job and tells its caller, who may have left during the run. Returns whether the instance can go on: not after a
+/// panic, whose own message may quote the text, so that it goes no further than the panic hook.
+fn answer<T>(reply: Reply<T>, run: impl FnOnce() -> Result<T, EmbedError>) -> bool {
+    let outcome = catch_unwind(AssertUnwindSafe(run));
+    let is_whole = outcome.is_ok();
+    let panicked = |_| {
+        let reason = "the embedding instance panicked and is being opened anew".to_owned();
+        Err(EmbedError::Failed { reason })
+    };
+    drop(reply.send(outcome.unwrap_or_else(panicked)));
+    is_whole
 }
 
 /// Pause before an instance is opened again after a panic; doubled up to [`PAUSE_MAX`] until a run succeeds, so that
@@ -234,6 +284,16 @@ mod tests {
     )]
 
     use super::*;
+
+    impl<F: FnMut(&str) -> Result<Embedding, EmbedError>> Runs for F {
+        fn embed(&mut self, text: &str) -> Result<Embedding, EmbedError> {
+            self(text)
+        }
+
+        fn verify(&mut self, _: &str, _: &str) -> Result<f32, EmbedError> {
+            Err(EmbedError::Unavailable)
+        }
+    }
 
     fn count(number: usize) -> NonZeroUsize {
         NonZeroUsize::new(number).unwrap()

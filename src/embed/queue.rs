@@ -11,10 +11,20 @@ use tokio::sync::oneshot;
 
 use super::{EmbedError, Embedding};
 
-/// A text and the caller who waits for its vector.
-pub(super) struct Job {
-    pub text: String,
-    pub reply: oneshot::Sender<Result<Embedding, EmbedError>>,
+/// What an instance is to do, and the caller who waits for it.
+pub(super) enum Job {
+    Embed { text: String, reply: oneshot::Sender<Result<Embedding, EmbedError>> },
+    Verify { asked: String, stored: String, reply: oneshot::Sender<Result<f32, EmbedError>> },
+}
+
+impl Job {
+    /// Returns whether nobody waits for it any more.
+    fn is_abandoned(&self) -> bool {
+        match self {
+            Self::Embed { reply, .. } => reply.is_closed(),
+            Self::Verify { reply, .. } => reply.is_closed(),
+        }
+    }
 }
 
 /// Texts in the order they came, between async callers and the instances' threads.
@@ -49,7 +59,7 @@ impl Queue {
         }
         if state.jobs.len() >= self.capacity.get() {
             // Callers who gave up hold no place: after a stall only those who still wait count.
-            state.jobs.retain(|job| !job.reply.is_closed());
+            state.jobs.retain(|job| !job.is_abandoned());
         }
         if state.jobs.len() >= self.capacity.get() {
             return Err(EmbedError::Overloaded { capacity: self.capacity.get() });
@@ -71,7 +81,7 @@ impl Queue {
                 return None;
             }
             match state.jobs.pop_front() {
-                Some(job) if job.reply.is_closed() => {}
+                Some(job) if job.is_abandoned() => {}
                 Some(job) => return Some(job),
                 None => {
                     let me = thread::current();
@@ -120,6 +130,13 @@ impl Queue {
 mod tests {
     use super::*;
 
+    fn text_of(job: Job) -> String {
+        match job {
+            Job::Embed { text, .. } => text,
+            Job::Verify { asked, .. } => asked,
+        }
+    }
+
     type Reply = oneshot::Receiver<Result<Embedding, EmbedError>>;
 
     fn queue(capacity: usize) -> Queue {
@@ -128,7 +145,7 @@ mod tests {
 
     fn job(text: &str) -> (Job, Reply) {
         let (reply, answer) = oneshot::channel();
-        (Job { text: text.into(), reply }, answer)
+        (Job::Embed { text: text.into(), reply }, answer)
     }
 
     #[test]
@@ -150,12 +167,12 @@ mod tests {
         queue.push(second).unwrap();
         drop(first_left);
         queue.push(third).unwrap();
-        assert_eq!(queue.pop().unwrap().text, "second");
+        assert_eq!(text_of(queue.pop().unwrap()), "second");
 
         let (fourth, fourth_left) = job("fourth");
         queue.push(fourth).unwrap();
         drop(fourth_left);
-        assert_eq!(queue.pop().unwrap().text, "third");
+        assert_eq!(text_of(queue.pop().unwrap()), "third");
         queue.close();
         assert!(queue.pop().is_none());
     }
@@ -170,9 +187,9 @@ mod tests {
             }
         };
         thread::scope(|scope| {
-            let first = scope.spawn(|| queue.pop().map(|job| job.text));
+            let first = scope.spawn(|| queue.pop().map(text_of));
             wait_for(1);
-            let last = scope.spawn(|| queue.pop().map(|job| job.text));
+            let last = scope.spawn(|| queue.pop().map(text_of));
             wait_for(2);
             let (job, _waits) = job("only");
             queue.push(job).unwrap();

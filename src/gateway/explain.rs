@@ -48,7 +48,7 @@ pub struct Candidate {
     pub entry: Fingerprint,
     pub prompt: String,
     pub similarity: f32,
-    /// The verifier's probability; `None` while there is no verifier.
+    /// The verifier's score.
     pub verifier: Option<f32>,
     pub served: bool,
     pub layers: Vec<LayerReading>,
@@ -94,10 +94,14 @@ impl Gateway {
             let judged = tokio::time::timeout(PATIENCE, self.semantic_readings(tier, &question)).await;
             match judged.unwrap_or_else(|_| Err("no answer in 10 s".to_owned())) {
                 Ok((found, apart)) => {
-                    if plan.policy.read == CacheMode::Semantic {
-                        let is_served = found.iter().any(|candidate| candidate.served);
-                        outcome = if is_served { "hit" } else { "miss" }.to_owned();
+                    let is_served = found.iter().any(|candidate| candidate.served);
+                    outcome = match (plan.policy.read, is_served) {
+                        (CacheMode::Semantic, true) => "hit",
+                        (CacheMode::Shadow, true) => "shadow_hit",
+                        (CacheMode::Semantic | CacheMode::Shadow, false) => "miss",
+                        (CacheMode::Off | CacheMode::Exact, _) => "skipped",
                     }
+                    .to_owned();
                     (candidates, stranger) = (found, apart);
                 }
                 Err(reason) => outcome = reason,
@@ -205,7 +209,7 @@ fn candidate(judged: Judged) -> Candidate {
         entry: judged.entry.key,
         prompt: judged.entry.request.last_prompt().unwrap_or("").to_owned(),
         similarity: judged.similarity,
-        verifier: None,
+        verifier: judged.verified,
         served: judged.is_served,
         layers,
     }

@@ -84,7 +84,8 @@ enum EmbedderJson {
 #[derive(Serialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
 enum VerifierJson {
-    /// There is none in this version.
+    Well,
+    /// The semantic tier is off, for want of it or of anything else.
     Absent,
 }
 
@@ -116,6 +117,7 @@ async fn respond(state: &AppState, is_detailed: bool) -> Response {
     let health = gateway.ai_health().await;
     let status = status(&health);
     let AiHealth { is_enabled, upstreams, embedder, index } = health;
+    let verifier = if embedder.is_some() { VerifierJson::Well } else { VerifierJson::Absent };
     let body = json::respond(&HealthJson {
         status,
         enabled: is_enabled,
@@ -123,7 +125,7 @@ async fn respond(state: &AppState, is_detailed: bool) -> Response {
         embedder: embedder.map_or(EmbedderJson::Off, |EmbedderHealth { version, queue_depth }| {
             EmbedderJson::Well { version, queue_depth }
         }),
-        verifier: VerifierJson::Absent,
+        verifier,
         index: match index {
             Some(Ok(Status { points, .. })) => IndexJson::Well { points },
             Some(Err(error)) => IndexJson::Unwell { error: Some(error).filter(|_| is_detailed) },

@@ -118,11 +118,15 @@ struct Phases(Timing);
 
 impl Display for Phases {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Timing { cache, embed, search, upstream } = self.0;
+        let Timing { cache, embed, search, verify, upstream } = self.0;
         let mut separator = "";
-        for (phase, millis) in
-            [("cache", cache), ("embed", embed), ("search", search), ("upstream", upstream)]
-        {
+        for (phase, millis) in [
+            ("cache", cache),
+            ("embed", embed),
+            ("search", search),
+            ("verify", verify),
+            ("upstream", upstream),
+        ] {
             if let Some(millis) = millis {
                 // Hundredths of a millisecond: more is noise.
                 write!(f, "{separator}{phase};dur={}", (millis * 100.0).round() / 100.0)?;

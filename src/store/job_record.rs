@@ -123,6 +123,7 @@ impl DirectivesRecord {
 enum ModeRecord {
     Off,
     Exact,
+    Shadow,
     Semantic,
 }
 
@@ -130,6 +131,7 @@ fn mode_record(mode: CacheMode) -> ModeRecord {
     match mode {
         CacheMode::Off => ModeRecord::Off,
         CacheMode::Exact => ModeRecord::Exact,
+        CacheMode::Shadow => ModeRecord::Shadow,
         CacheMode::Semantic => ModeRecord::Semantic,
     }
 }
@@ -139,6 +141,7 @@ impl ModeRecord {
         match self {
             Self::Off => CacheMode::Off,
             Self::Exact => CacheMode::Exact,
+            Self::Shadow => CacheMode::Shadow,
             Self::Semantic => CacheMode::Semantic,
         }
     }

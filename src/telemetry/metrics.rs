@@ -16,7 +16,7 @@ const METADATA: Metadata<'static> = Metadata::new("refrain", Level::INFO, None);
 
 const COUNTERS: &[(&str, &str)] = &[
     ("refrain_requests_total", "Answered requests, by route, dialect and where the answer came from."),
-    ("refrain_cache_lookups_total", "Look-ups, by tier and outcome: hit, miss, error, timeout."),
+    ("refrain_cache_lookups_total", "Look-ups, by tier and outcome: hit, miss, error, timeout, shadow_hit."),
     ("refrain_cache_write_skipped_total", "Answers that were not stored, by reason."),
     ("refrain_cache_write_failed_total", "Answers that could not be stored, by reason."),
     ("refrain_cache_removed_total", "Entries removed, by reason: expired, evicted, feedback, invalidated."),
@@ -88,6 +88,7 @@ const HISTOGRAMS: &[(&str, &str, &[f64])] = &[
         "One prompt through the embedding model, its wait included.",
         LOCAL_SECONDS,
     ),
+    ("refrain_verify_duration_seconds", "One pair through the verifier, its wait included.", LOCAL_SECONDS),
     ("refrain_search_duration_seconds", "One search of the vector index.", LOCAL_SECONDS),
     ("refrain_upstream_duration_seconds", "One call of an upstream, to its last byte.", REQUEST_SECONDS),
     (
@@ -104,6 +105,7 @@ pub struct Telemetry {
     similarity: Histogram,
     quality: Histogram,
     embed_seconds: Histogram,
+    verify_seconds: Histogram,
     search_seconds: Histogram,
     embed_queue: Gauge,
     flights: Gauge,
@@ -129,7 +131,7 @@ pub struct Tokens {
 }
 
 const LOOKUP_TIERS: [&str; 3] = ["memory", "store", "semantic"];
-const LOOKUP_OUTCOMES: [&str; 4] = ["hit", "miss", "error", "timeout"];
+const LOOKUP_OUTCOMES: [&str; 5] = ["hit", "miss", "error", "timeout", "shadow_hit"];
 const SOURCES: [&str; 9] =
     ["exact", "semantic", "upstream", "stale", "nearest", "extractive", "truncated", "static", "none"];
 
@@ -182,6 +184,8 @@ impl Telemetry {
                 .register_histogram(&Key::from_name("refrain_semantic_similarity"), &METADATA),
             embed_seconds: recorder
                 .register_histogram(&Key::from_name("refrain_embed_duration_seconds"), &METADATA),
+            verify_seconds: recorder
+                .register_histogram(&Key::from_name("refrain_verify_duration_seconds"), &METADATA),
             search_seconds: recorder
                 .register_histogram(&Key::from_name("refrain_search_duration_seconds"), &METADATA),
             embed_queue: recorder.register_gauge(&Key::from_name("refrain_embed_queue_depth"), &METADATA),
@@ -285,6 +289,11 @@ impl Telemetry {
     /// Sets how many prompts wait for an embedding instance.
     pub fn embed_queue_depth(&self, prompts: usize) {
         self.embed_queue.set(prompts as f64);
+    }
+
+    /// Records one look of the verifier at a pair.
+    pub fn verified(&self, seconds: f64) {
+        self.verify_seconds.record(seconds);
     }
 
     /// Records one search.

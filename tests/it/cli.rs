@@ -94,6 +94,46 @@ fn a_server_that_is_not_there_is_named() {
     assert!(text(&failed.stderr).contains(&format!("127.0.0.1:{port}")), "{}", text(&failed.stderr));
 }
 
+const MODELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models");
+
+#[test]
+fn pairs_are_judged_as_a_server_would_judge_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let pairs = "kind\tlabel\ta\tb\n\
+                 form\t1\tHow can I reset my password?\tHow do I reset my password?\n\
+                 number\t0\tWhat changed in version 3.1?\tWhat changed in version 3.2?\n\
+                 place\t0\tHotels near the harbour in Bergen\tHotels near the harbour in Oslo\n";
+    std::fs::write(folder.path().join("pairs.tsv"), pairs).unwrap();
+    let line = format!("calibrate pairs.tsv --models-dir {MODELS} --svg curve.svg --json");
+    let judged = output(folder.path(), &line);
+    assert!(judged.status.success(), "{}", text(&judged.stderr));
+    let judged: Value = serde_json::from_slice(&judged.stdout).unwrap();
+    let served = &judged["in_force"];
+    assert_eq!((&served["hits"], &served["wrong"], &served["traps"]), (&json!(1), &json!(0), &json!(2)));
+    let layers: Vec<_> = judged["layers"].as_array().unwrap().iter().map(|it| it["layer"].clone()).collect();
+    assert_eq!(layers, ["names", "numbers"]);
+    assert!(std::fs::read_to_string(folder.path().join("curve.svg")).unwrap().starts_with("<svg"));
+    let told = output(folder.path(), &format!("calibrate pairs.tsv --models-dir {MODELS}"));
+    for word in ["3 pairs: 1 that may share an answer, 2 traps", "in force", "right form", "trap  place"] {
+        assert!(text(&told.stdout).contains(word), "{word}: {}", text(&told.stdout));
+    }
+}
+
+#[test]
+fn pairs_that_cannot_be_read_are_named_with_their_line() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("pairs.tsv"), "a\tb\tlabel\nx\ty\tmaybe\n").unwrap();
+    for (line, words) in [
+        ("calibrate pairs.tsv", "pairs.tsv: line 2: the label is `maybe`"),
+        ("calibrate nowhere.tsv", "cannot read nowhere.tsv"),
+        ("calibrate pairs.tsv --max-wrong-rate 2", "--max-wrong-rate"),
+    ] {
+        let failed = output(folder.path(), line);
+        assert_eq!(failed.status.code(), Some(1), "{line}");
+        assert!(text(&failed.stderr).contains(words), "{line}: {}", text(&failed.stderr));
+    }
+}
+
 #[test]
 fn a_reader_that_has_had_enough_is_no_failure() {
     let folder = tempfile::tempdir().unwrap();

@@ -36,7 +36,7 @@ async fn all_is_well_and_what_is_known_of_an_upstream_is_told() {
     assert_eq!(before["upstreams"], json!([untried]));
     assert_eq!(
         (&before["embedder"]["status"], &before["verifier"]["status"]),
-        (&json!("well"), &json!("absent"))
+        (&json!("well"), &json!("well"))
     );
 
     app.generate("How do I reset my password?").await;

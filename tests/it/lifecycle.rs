@@ -219,12 +219,11 @@ async fn check_says_of_every_part_whether_it_is_well() {
     for checked in [&beside, &alone] {
         assert!(checked.status.success(), "{checked:?}");
         let lines: Vec<_> = text(&checked.stdout).lines().collect();
-        for (line, part) in
-            lines.iter().zip(["configuration", "model", "runtime", "store", "index", "providers"])
-        {
+        let parts = ["configuration", "model", "verifier", "runtime", "store", "index", "providers"];
+        for (line, part) in lines.iter().zip(parts) {
             assert!(line.starts_with(part) && line.contains("ok"), "{lines:#?}");
         }
-        assert_eq!(lines.len(), 6, "{lines:#?}");
+        assert_eq!(lines.len(), parts.len(), "{lines:#?}");
     }
     assert!(text(&alone.stdout).contains("1 entries"), "{}", text(&alone.stdout));
 

@@ -210,6 +210,20 @@ async fn a_store_that_breaks_costs_hits_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn without_the_verifier_only_equal_requests_are_served() {
+    let models = tempfile::tempdir().unwrap();
+    for part in ["all-minilm-l6-v2", "onnxruntime"] {
+        let whole = concat!(env!("CARGO_MANIFEST_DIR"), "/models");
+        std::os::unix::fs::symlink(format!("{whole}/{part}"), models.path().join(part)).unwrap();
+    }
+    let app = TestApp::with_own_embedder(&format!("models_dir = \"{}\"", models.path().display())).await;
+    assert_eq!(app.chat(chat(STORED)).await.source(), "upstream");
+    assert_eq!(app.chat(chat(STORED)).await.source(), "exact");
+    assert_eq!(app.chat(chat(REWORDED)).await.source(), "upstream", "cosine alone never decides");
+    assert!(app.admin_get("/admin/stats").await.json()["embedder"].is_null());
+}
+
+#[tokio::test]
 async fn fault_77_without_the_model_equal_requests_are_served() {
     let mut app = TestApp::with_own_embedder("models_dir = \"nowhere\"").await;
     assert_eq!(app.chat(chat(STORED)).await.source(), "upstream");

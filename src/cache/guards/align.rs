@@ -15,76 +15,67 @@ pub(super) struct Alignment<'a> {
     pub(super) asked: Vec<&'a Word>,
     /// Those that only the stored prompt has.
     pub(super) stored: Vec<&'a Word>,
-    /// How many words with a meaning of their own both have.
-    pub(super) shared: usize,
 }
 
 impl<'a> Alignment<'a> {
     /// Lays two prompts beside each other.
     pub(super) fn of(asked: &'a [Word], here: &[Token], stored: &'a [Word], there: &[Token]) -> Self {
-        let ours: Vec<_> = asked.iter().map(|word| partner(word, stored)).collect();
-        let theirs: Vec<_> = stored.iter().map(|word| partner(word, asked)).collect();
-        let left_over = |words: &'a [Word],
-                         tokens: &[Token],
-                         found: &[Option<usize>],
-                         others: &[Word],
-                         other_tokens: &[Token]| {
-            let lone = words.iter().zip(found).filter(|(word, partner)| partner.is_none() && !word.is_light);
-            lone.map(|(word, _)| word)
-                .filter(|word| !is_joined(word, words, tokens, others, other_tokens))
-                .collect::<Vec<_>>()
-        };
-        let shared =
-            asked.iter().zip(&ours).filter(|(word, partner)| partner.is_some() && !word.is_light).count();
-        Self {
-            asked: left_over(asked, here, &ours, stored, there),
-            stored: left_over(stored, there, &theirs, asked, here),
-            partner: ours,
-            shared,
-        }
+        let partner: Vec<_> = asked.iter().map(|word| partner_of(word, stored)).collect();
+        let has_none = |word: &&Word| partner_of(word, asked).is_none();
+        let lone = asked.iter().zip(&partner).filter(|(_, partner)| partner.is_none()).map(|(word, _)| word);
+        let asked: Vec<_> = lone.filter(|word| !word.is_light).collect();
+        let stored: Vec<_> = stored.iter().filter(has_none).filter(|word| !word.is_light).collect();
+        let (mut ours, mut theirs) =
+            (lone_words(&asked, &stored, here, there), lone_words(&stored, &asked, there, here));
+        drop_initials(&mut ours, &mut theirs);
+        drop_initials(&mut theirs, &mut ours);
+        Self { partner, asked: ours, stored: theirs }
     }
 }
 
 /// The very same word comes before one that only means the same.
-fn partner(word: &Word, others: &[Word]) -> Option<usize> {
+fn partner_of(word: &Word, others: &[Word]) -> Option<usize> {
     let equal = others.iter().position(|other| other.text == word.text);
     equal.or_else(|| others.iter().position(|other| same(word, other)))
 }
 
-/// Returns whether the other prompt writes the word apart ("log in") or together ("login"), in full or by initials.
-fn is_joined(word: &Word, words: &[Word], tokens: &[Token], others: &[Word], other_tokens: &[Token]) -> bool {
-    let is_apart = |text: &str, tokens: &[Token]| {
-        tokens.windows(2).any(|pair| {
-            text.strip_prefix(pair[0].text.as_str())
-                .is_some_and(|rest| !rest.is_empty() && rest == pair[1].text)
-        })
+/// Returns the words that the other prompt does not write apart ("log in") or together ("login") either.
+fn lone_words<'a>(
+    lone: &[&'a Word],
+    others: &[&Word],
+    tokens: &[Token],
+    other_tokens: &[Token],
+) -> Vec<&'a Word> {
+    let stands_apart = |word: &Word| {
+        let is_pair = |pair: &[Token]| is_whole_of(&word.text, &pair[0].text, &pair[1].text);
+        other_tokens.windows(2).any(is_pair)
     };
-    let neighbours = [word.at.checked_sub(1), Some(word.at)].into_iter().flatten();
-    let is_part =
-        neighbours.filter_map(|at| Some([tokens.get(at)?, tokens.get(at + 1)?])).any(|[one, other]| {
-            others.iter().any(|there| there.text.strip_prefix(one.text.as_str()) == Some(other.text.as_str()))
-        });
-    is_apart(&word.text, other_tokens)
-        || is_part
-        || stands_for(&word.text, others)
-        || others.iter().any(|other| is_within_initials(word, words, &other.text))
+    let stands_together = |word: &Word| {
+        let neighbours = [word.at.checked_sub(1), Some(word.at)].into_iter().flatten();
+        let mut pairs = neighbours.filter_map(|at| Some([tokens.get(at)?, tokens.get(at + 1)?]));
+        pairs.any(|[one, other]| others.iter().any(|there| is_whole_of(&there.text, &one.text, &other.text)))
+    };
+    lone.iter().copied().filter(|word| !stands_apart(word) && !stands_together(word)).collect()
 }
 
-/// Returns whether the text is the initials of words that follow one another.
-fn stands_for(text: &str, words: &[Word]) -> bool {
-    let letters = text.chars().count();
-    INITIALS.contains(&letters)
-        && words
-            .windows(letters)
-            .any(|run| run.iter().zip(text.chars()).all(|(word, letter)| word.text.starts_with(letter)))
+fn is_whole_of(whole: &str, one: &str, other: &str) -> bool {
+    !one.is_empty() && !other.is_empty() && whole.strip_prefix(one) == Some(other)
 }
 
-/// Returns whether a word is one of those that these initials stand for.
-fn is_within_initials(word: &Word, words: &[Word], initials: &str) -> bool {
-    let letters = initials.chars().count();
-    INITIALS.contains(&letters)
-        && words.windows(letters).any(|run| {
-            run.iter().any(|one| one.at == word.at)
-                && run.iter().zip(initials.chars()).all(|(word, letter)| word.text.starts_with(letter))
-        })
+/// Drops initials ("UAE") and the words that they stand for, where neither side has any of them otherwise. A common word
+/// is no initials.
+fn drop_initials(short: &mut Vec<&Word>, long: &mut Vec<&Word>) {
+    let found = short.iter().enumerate().find_map(|(at, initials)| {
+        let letters = initials.text.chars().count();
+        let may_be = INITIALS.contains(&letters) && !initials.is_known;
+        let is_run = |run: &[&Word]| {
+            run.iter().zip(initials.text.chars()).all(|(word, letter)| word.text.starts_with(letter))
+        };
+        let start = may_be.then(|| long.windows(letters).position(is_run))??;
+        Some((at, start, letters))
+    });
+    if let Some((at, start, letters)) = found {
+        short.remove(at);
+        long.drain(start..start + letters);
+    }
 }

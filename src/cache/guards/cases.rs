@@ -173,7 +173,8 @@ fn prose() -> impl Strategy<Value = String> {
     let word = prop::sample::select(vec![
         "how", "many", "people", "not", "never", "without", "two", "million", "the", "5", "km", "is", "it",
         "can't", "june", "first", "one", "dogs", "safe", "under", "percent", "monday", "unknown", "who",
-        "to", "from",
+        "to", "from", "boston", "denver", "java", "faster", "than", "only", "all", "my", "his", "turn",
+        "off",
     ]);
     prop::collection::vec(word, 1..12).prop_map(|words| words.join(" "))
 }

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use super::literal::Literal;
-use super::token::{Kind, Token};
+use super::token::{Kind, Token, is_picture};
 
 /// Comparisons directly before a number belong to the number.
 static COMPARISONS: LazyLock<HashSet<&str>> = LazyLock::new(|| HashSet::from(["<", ">", "<=", ">="]));
@@ -21,11 +21,14 @@ struct Piece {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Code {
     pieces: Vec<Piece>,
+    /// Emoji and signs. One may close a prompt without asking anything, so they only differ from others.
+    pictures: Vec<String>,
 }
 
 impl Code {
     pub(super) fn of(tokens: &[Token]) -> Self {
         let mut pieces: Vec<Piece> = Vec::new();
+        let mut pictures: Vec<String> = Vec::new();
         for (at, token) in tokens.iter().enumerate() {
             let number_follows = matches!(
                 tokens.get(at + 1),
@@ -33,6 +36,7 @@ impl Code {
             );
             match token.kind {
                 Kind::Code { named } => pieces.push(Piece { text: token.text.clone(), named }),
+                Kind::Symbol if token.text.chars().all(is_picture) => pictures.push(token.text.clone()),
                 Kind::Symbol if is_open_bound(tokens, at) => {}
                 Kind::Symbol if number_follows && COMPARISONS.contains(token.text.as_str()) => {}
                 Kind::Symbol => pieces.push(Piece { text: token.text.clone(), named: false }),
@@ -40,11 +44,16 @@ impl Code {
             }
         }
         pieces.sort_unstable();
-        Self { pieces }
+        pictures.sort_unstable();
+        Self { pieces, pictures }
     }
 
     /// Returns why the two sides may not share an answer; the tokens are those the code was read from.
     pub(super) fn differ(&self, here: &[Token], stored: &Code, there: &[Token]) -> Option<String> {
+        if !self.pictures.is_empty() && !stored.pictures.is_empty() && self.pictures != stored.pictures {
+            let (ours, theirs) = (self.pictures.concat(), stored.pictures.concat());
+            return Some(format!("the asked prompt holds {ours}, the stored one {theirs}"));
+        }
         if self.pieces == stored.pieces {
             return None;
         }

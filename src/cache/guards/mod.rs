@@ -91,6 +91,12 @@ pub(super) fn without_material(prompt: &str) -> Option<String> {
     payload::Payload::of(prompt).instruction_alone()
 }
 
+/// Reads the word lists, which takes some milliseconds once: before the first request needs them.
+pub(super) fn warm() {
+    let prompt = Analysed::new("How do I translate two pages from Paris to code?");
+    let _ = Aligned::of(&prompt, &prompt).roles();
+}
+
 /// One of the two prompts that are compared.
 #[derive(Clone, Copy, Debug)]
 pub struct Side<'a> {

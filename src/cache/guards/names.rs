@@ -1,4 +1,6 @@
 //! Whoever and whatever is named by one prompt is named by the other: people, places, products.
+//!
+//! A capital marks a name where a prompt has capitals for nothing else; without one the verifier must know it.
 
 use super::align::Alignment;
 use super::words::Word;

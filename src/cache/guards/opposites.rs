@@ -5,11 +5,13 @@
 
 use std::sync::LazyLock;
 
-use super::lexicon::{List, WordMap};
+use super::lexicon::{List, Phrases, WordMap};
 use super::token::{Kind, Token};
 
 /// Where a word stands in the lists: in a row, on one of its sides. Sides of one row exclude each other.
 type Places = WordMap<Vec<(u32, u32)>>;
+
+static PHRASES: LazyLock<Phrases> = LazyLock::new(|| Phrases::new(PLACES.keys().map(|form| (*form, *form))));
 
 static PLACES: LazyLock<Places> = LazyLock::new(|| {
     let mut places = Places::default();
@@ -27,23 +29,23 @@ static PLACES: LazyLock<Places> = LazyLock::new(|| {
 
 /// The words of one prompt that have an opposite, and where those stand in the lists.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Opposites(Vec<String>);
+pub(super) struct Opposites(Vec<&'static str>);
 
 impl Opposites {
     pub(super) fn of(tokens: &[Token]) -> Self {
-        let words = tokens.iter().filter(|token| token.kind == Kind::Word);
-        Self(
-            words
-                .filter(|token| PLACES.contains_key(token.text.as_str()))
-                .map(|token| token.text.clone())
-                .collect(),
-        )
+        let (mut found, mut at) = (Vec::new(), 0);
+        while let Some(token) = tokens.get(at) {
+            let form = if token.kind == Kind::Word { PHRASES.at(tokens, at) } else { None };
+            at += form.map_or(1, |(length, _)| length);
+            found.extend(form.map(|(_, form)| form));
+        }
+        Self(found)
     }
 
     /// Returns which word of one prompt is excluded by one of the other.
     pub(super) fn differ(&self, stored: &Self) -> Option<String> {
         let only = |here: &Self, there: &Self| {
-            here.0.iter().filter(|word| !there.0.contains(word)).cloned().collect::<Vec<_>>()
+            here.0.iter().filter(|word| !there.0.contains(word)).copied().collect::<Vec<_>>()
         };
         let (ours, theirs) = (only(self, stored), only(stored, self));
         ours.iter().find_map(|one| {

@@ -25,6 +25,9 @@ static WORDS: LazyLock<Words> = LazyLock::new(|| {
     }
 });
 
+/// Words that are no name with an apostrophe behind them: "what's" is "what is".
+const NO_NAMES: [&str; 10] = ["what", "who", "where", "when", "how", "why", "that", "there", "here", "let"];
+
 /// Who is meant by one prompt.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Person {
@@ -32,8 +35,8 @@ pub(super) struct Person {
     others: Vec<&'static str>,
     /// Whether it says whose something is by a name: "Anna's".
     is_named: bool,
-    /// Whether it speaks of one's own.
-    is_own: bool,
+    /// How often it speaks of one's own.
+    own: usize,
     /// Sons, landlords and the like.
     people: Vec<&'static str>,
 }
@@ -53,8 +56,9 @@ impl Person {
             }
             let word = token.text.as_str();
             let possessed = word.strip_suffix("'s").unwrap_or(word);
-            person.is_own |= WORDS.own.contains(word);
-            person.is_named |= possessed.len() < word.len() && token.capital;
+            person.own += usize::from(WORDS.own.contains(word));
+            person.is_named |=
+                possessed.len() < word.len() && token.capital && !NO_NAMES.contains(&possessed);
             note(&mut person.others, WORDS.persons.get(word).copied());
             note(&mut person.people, WORDS.people.get(possessed).copied());
         }
@@ -74,7 +78,7 @@ impl Person {
         let differ = self.others != stored.others && !(self.others.is_empty() || stored.others.is_empty());
         // "My account" and "his account": each side says whose, and says another.
         let is_swapped = |here: &Self, there: &Self| {
-            here.is_own && !there.is_own && here.others.is_empty() && !there.others.is_empty()
+            here.own > there.own && here.others.is_empty() && !there.others.is_empty()
         };
         let is_replaced = |here: &Self, there: &Self| {
             here.is_named && here.others.is_empty() && !there.is_named && !there.others.is_empty()
@@ -87,7 +91,7 @@ impl Person {
     }
 
     fn words(&self) -> String {
-        let own = self.is_own.then_some("my");
+        let own = (self.own > 0).then_some("my");
         let words: Vec<_> =
             own.into_iter().chain(self.others.iter().copied()).map(|word| format!("\"{word}\"")).collect();
         if words.is_empty() { "nobody".to_owned() } else { words.join(" and ") }

@@ -58,6 +58,15 @@ impl Roles {
         for one in 0..words.len().saturating_sub(2) {
             found.extend(deed(tokens, words, [one, one + 1, one + 2]));
         }
+        // A word that is said twice stands where it was said first.
+        let first =
+            |place: usize| words.iter().position(|word| word.text == words[place].text).unwrap_or(place);
+        for relation in &mut found {
+            (relation.from, relation.to) = (first(relation.from), first(relation.to));
+            if let Between::Word(verb) = &mut relation.between {
+                *verb = first(*verb);
+            }
+        }
         Self(found)
     }
 
@@ -109,7 +118,11 @@ fn journeys(tokens: &[Token], words: &[Word], heavy: &[usize], found: &mut Vec<R
     for (at, token) in tokens.iter().enumerate() {
         match (&token.kind, token.text.as_str()) {
             (Kind::Break, mark) if mark != "," => (from, to) = (None, None),
-            (Kind::Word, "from") => from = after(at),
+            (Kind::Word, "from") => {
+                // A second journey begins, unless its end was said first.
+                to = if from.is_some() { None } else { to };
+                from = after(at);
+            }
             (Kind::Word, "to" | "into") => to = after(at),
             _ => continue,
         }

@@ -17,7 +17,7 @@ static WORDS: LazyLock<Words> = LazyLock::new(|| Words {
             .pairs("scopes")
             .flat_map(|(value, forms)| forms.split(',').map(str::trim).map(move |form| (form, value))),
     ),
-    narrowing: List::Scope.phrases("narrowing"),
+    narrowing: Phrases::new(List::Scope.forms("narrowing").into_iter()),
 });
 
 /// How far one prompt reaches.
@@ -66,10 +66,10 @@ impl Scope {
         let only = |here: &Self, there: &Self| {
             here.narrowing.iter().find(|word| !there.narrowing.contains(word)).copied()
         };
-        match (only(self, stored), only(stored, self)) {
-            (Some(word), None) => Some(format!("the asked prompt narrows what is asked by \"{word}\"")),
-            (None, Some(word)) => Some(format!("the stored prompt narrows what is asked by \"{word}\"")),
-            (None, None) | (Some(_), Some(_)) => None,
-        }
+        let narrowed =
+            |word: &str, side: &str| format!("the {side} prompt narrows what is asked by \"{word}\"");
+        only(self, stored)
+            .map(|word| narrowed(word, "asked"))
+            .or_else(|| only(stored, self).map(|word| narrowed(word, "stored")))
     }
 }

@@ -5,7 +5,5 @@ use super::align::Alignment;
 /// Returns which word stands in the place of which.
 pub(super) fn differ(words: &Alignment<'_>) -> Option<String> {
     let ([ours], [theirs]) = (words.asked.as_slice(), words.stored.as_slice()) else { return None };
-    (words.shared > 0).then(|| {
-        format!("the prompts differ in one word: \"{}\" asked, \"{}\" stored", ours.text, theirs.text)
-    })
+    Some(format!("the prompts differ in one word: \"{}\" asked, \"{}\" stored", ours.text, theirs.text))
 }

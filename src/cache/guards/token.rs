@@ -160,6 +160,9 @@ impl Lexer {
             } else if OPERATORS.contains(&c) {
                 self.operator(rest, joined)
             } else {
+                if is_picture(c) {
+                    self.push(Kind::Symbol, c.to_string(), joined);
+                }
                 c.len_utf8()
             };
             rest = &rest[length..];
@@ -218,6 +221,15 @@ impl Lexer {
         self.capital(word);
         letters
     }
+}
+
+/// Arrows, signs, emoji: what Unicode has from there on that is neither a letter nor punctuation of East Asia. Models often
+/// know none of them, so nothing else tells one from another.
+pub(in crate::cache) fn is_picture(c: char) -> bool {
+    c >= '\u{2190}'
+        && !c.is_alphanumeric()
+        && !('\u{3000}'..='\u{303f}').contains(&c)
+        && !('\u{fe00}'..='\u{ff65}').contains(&c)
 }
 
 /// Lower case, with straight apostrophes and without the dots of an abbreviation.

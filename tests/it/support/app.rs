@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use refrain::app::Server;
+use refrain::app::{LocalModels, Server};
 use refrain::config::{Config, Flags, load};
 use refrain::embed::{Catalog, Embedder, Pool, PoolOptions};
 use reqwest::Method;
@@ -155,7 +155,8 @@ impl TestApp {
     }
 
     async fn start_around(&mut self, embedder: Arc<dyn Embedder>) {
-        let server = Server::start_around(&self.config(), embedder).await;
+        let models = LocalModels { embedder, verifier: pool().await };
+        let server = Server::start_around(&self.config(), models).await;
         self.life = Life::Here(Box::new(server.unwrap()));
     }
 
@@ -396,6 +397,10 @@ impl TestApp {
 
 /// Returns the real embedder, loaded once for all tests.
 pub async fn embedder() -> Arc<dyn Embedder> {
+    pool().await
+}
+
+async fn pool() -> Arc<Pool> {
     static EMBEDDER: OnceCell<Arc<Pool>> = OnceCell::const_new();
     let start = || async {
         let options = PoolOptions {
