@@ -12,11 +12,12 @@ use tokio_util::task::TaskTracker;
 use unicode_script::Script;
 
 use super::sandboxes::Sandboxes;
+use crate::cache::decision::Weights;
 use crate::cache::guards::Scripts;
 use crate::cache::{Cache, ModelLimits, SemanticTier};
 use crate::config::{CacheMode, Config, HOW_TO_GET_A_PROVIDER, IndexKind, ProviderConfig, ProviderKind};
 use crate::cost;
-use crate::embed::{Catalog, Embedder, Pool, PoolOptions, Verifier};
+use crate::embed::{Catalog, Embedder, Pool, PoolOptions, ScoreWeights, Verifier};
 use crate::gateway::{AiSwitch, Gateway, Limits};
 use crate::http::write_job_end;
 use crate::index::{EdgeIndex, ServerIndex, ServerSettings, VectorIndex};
@@ -93,6 +94,10 @@ pub(super) fn model_limits(config: &Config) -> anyhow::Result<ModelLimits> {
     Ok(ModelLimits {
         similarity_threshold: verifier.floor(&name).unwrap_or(UNMEASURED_FLOOR),
         verifier_threshold: verifier.threshold(&name).unwrap_or(UNMEASURED_THRESHOLD),
+        weights: verifier.weights(&name).map_or(Weights::VERIFIER_ALONE, |weights| {
+            let ScoreWeights { verifier, cosine, bias } = weights;
+            Weights { verifier, cosine, bias }
+        }),
         // Whatever the embedding model knows, the verifier was trained on English.
         scripts: Some(Scripts::new(&[Script::Latin])),
         languages: Some(vec!["en".to_owned()]),

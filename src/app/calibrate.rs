@@ -23,7 +23,7 @@ pub struct Calibrator {
 pub struct Verdict {
     /// The cosine of the two prompts.
     pub similarity: f32,
-    /// The verifier's score.
+    /// The score by verifier and similarity.
     pub verified: f32,
     /// The layers that refuse, in the order in which they are asked; the verifier's threshold is left out.
     pub refused_by: Vec<Layer>,
@@ -39,7 +39,7 @@ impl Calibrator {
         Ok(Self { pool: open_embedder(config).await?, settings })
     }
 
-    /// Returns the verifier's score at and above which is served.
+    /// Returns the score at and above which is served.
     pub fn threshold(&self) -> f32 {
         self.settings.verifier_threshold
     }
@@ -70,7 +70,7 @@ impl Calibrator {
         let (ours, theirs) = (self.pool.embed(asked).await?, self.pool.embed(stored).await?);
         let similarity = cosine(&ours, &theirs);
         let prompts = (Analysed::new(asked), Analysed::new(stored));
-        let verified = self.pool.verify(asked, stored).await?;
+        let verified = self.settings.weights.score(self.pool.verify(asked, stored).await?, similarity);
         let (asked, stored) = (side(&prompts.0, &ours), side(&prompts.1, &theirs));
         let pair = Pair { asked, stored, similarity, verified: None };
         let said = decision::verdicts(&pair, &self.settings).into_iter();

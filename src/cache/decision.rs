@@ -129,14 +129,38 @@ impl Layers {
 pub struct Settings {
     /// The smallest cosine similarity that may serve, in (0, 1].
     pub similarity_threshold: f32,
-    /// The smallest score of the verifier that may serve, in (0, 1].
+    /// The smallest score that may serve, in (0, 1]: what the verifier and the similarity say together.
     pub verifier_threshold: f32,
+    /// How the two are weighed.
+    pub weights: Weights,
     /// The layers that are asked.
     pub layers: Layers,
     /// The scripts that the embedding model was trained on; `None` for a multilingual model.
     pub scripts: Option<Scripts>,
     /// The languages that it was trained on, as two-letter codes; `None` for a multilingual model.
     pub languages: Option<Vec<String>>,
+}
+
+/// How the verifier's word and the similarity make one score: a logistic regression over the verifier's log odds and the
+/// cosine, fitted on pairs that were kept for choosing. The verifier sees what differs, the cosine knows what is usual.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Weights {
+    pub verifier: f32,
+    pub cosine: f32,
+    pub bias: f32,
+}
+
+impl Weights {
+    /// The verifier's word as it is.
+    pub const VERIFIER_ALONE: Weights = Weights { verifier: 1.0, cosine: 0.0, bias: 0.0 };
+
+    /// Returns the score of a pair, in [0, 1].
+    pub fn score(self, verified: f32, similarity: f32) -> f32 {
+        // A word that is all but sure stays finite.
+        let verified = verified.clamp(f32::EPSILON, 1.0 - f32::EPSILON);
+        let odds = (verified / (1.0 - verified)).ln();
+        1.0 / (1.0 + (-(self.verifier * odds + self.cosine * similarity + self.bias)).exp())
+    }
 }
 
 /// A pair to decide about.
@@ -148,7 +172,8 @@ pub struct Pair<'a> {
     pub stored: Side<'a>,
     /// Their cosine similarity.
     pub similarity: f32,
-    /// The verifier's score, once it was asked: it is asked last, since it takes a thousand times as long as the others.
+    /// The score by verifier and similarity, once the verifier was asked: last, since it takes a thousand times as long as
+    /// the others.
     pub verified: Option<f32>,
 }
 
@@ -220,7 +245,7 @@ pub fn propose(pair: &Pair<'_>, settings: &Settings) -> Decision {
     first_refusal(Layer::ALL.into_iter().filter(|layer| *layer != Layer::Verifier), pair, settings)
 }
 
-/// Returns what the verifier's score decides about a pair that was proposed.
+/// Returns what the score decides about a pair that was proposed.
 pub fn verify(score: f32, settings: &Settings) -> Decision {
     let refused = |reason| Decision::Refuse(Refusal { layer: Layer::Verifier, reason });
     below_verified(Some(score), settings.verifier_threshold).map_or(Decision::Serve, refused)
@@ -298,7 +323,9 @@ fn objection(layer: Layer, look: &Look<'_>, settings: &Settings) -> Option<Strin
 fn below_verified(score: Option<f32>, threshold: f32) -> Option<String> {
     let Some(score) = score else { return Some("the verifier was not asked".to_owned()) };
     let reached = score >= threshold;
-    (!reached).then(|| format!("the verifier gives the pair {score:.3}, below the threshold {threshold:.3}"))
+    (!reached).then(|| {
+        format!("verifier and similarity give the pair {score:.3}, below the threshold {threshold:.3}")
+    })
 }
 
 /// A similarity that is no number never serves.
@@ -316,6 +343,7 @@ mod tests {
         Settings {
             similarity_threshold: 0.9,
             verifier_threshold: 0.8,
+            weights: Weights::VERIFIER_ALONE,
             layers: Layers::ALL,
             scripts: None,
             languages: None,
@@ -378,6 +406,16 @@ mod tests {
     fn a_refusal_keeps_the_prompts_out_of_logs() {
         let decision = judged("pay 5 euros", "pay 6 euros", 0.95, |pair| decide(pair, &settings()));
         assert!(!format!("{decision:?}").contains("euro"));
+    }
+
+    #[test]
+    fn verifier_and_cosine_are_weighed_together() {
+        let alone = Weights::VERIFIER_ALONE;
+        assert!((alone.score(0.8, 0.1) - 0.8).abs() < 1e-6);
+        assert!(alone.score(0.0, 0.5) >= 0.0 && alone.score(1.0, 0.5) <= 1.0);
+        let both = Weights { verifier: 0.5, cosine: 6.0, bias: -5.0 };
+        assert!(both.score(0.8, 0.95) > both.score(0.8, 0.7));
+        assert!(both.score(0.9, 0.8) > both.score(0.2, 0.8));
     }
 
     #[test]

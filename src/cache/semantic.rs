@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 
-use super::decision::{self, Decision, Explained, Layer, Layers, Pair, Settings};
+use super::decision::{self, Decision, Explained, Layer, Layers, Pair, Settings, Weights};
 use super::guards::{self, Analysed, Scripts, Side};
 use super::{Cache, Hit, Lookup, Miss, Question, millis_since};
 use crate::chat::{Entry, Fingerprint, SemanticKey, Tier, Timing};
@@ -32,8 +32,9 @@ pub struct SemanticTier {
 pub struct ModelLimits {
     /// The lowest cosine similarity that is served where nothing else is configured.
     pub similarity_threshold: f32,
-    /// The lowest score of the verifier that is served where nothing else is configured.
+    /// The lowest score that is served where nothing else is configured, and how it is made.
     pub verifier_threshold: f32,
+    pub weights: Weights,
     /// The scripts it was trained on; `None` for a multilingual model.
     pub scripts: Option<Scripts>,
     /// The languages it was trained on, such as `en`; `None` for a multilingual model.
@@ -50,6 +51,7 @@ impl ModelLimits {
         Settings {
             similarity_threshold: config.similarity_threshold.unwrap_or(self.similarity_threshold),
             verifier_threshold: config.verifier_threshold.unwrap_or(self.verifier_threshold),
+            weights: self.weights,
             layers,
             scripts: self.scripts.clone(),
             languages: self.languages.clone(),
@@ -296,7 +298,8 @@ impl SemanticTier {
             if !embedding.truncated() {
                 // A verifier that fails is one reading less, and the others are still worth seeing.
                 let score = self.verify(cache, prompt, stored_prompt, &mut Timing::default()).await;
-                pair.verified = score.ok();
+                pair.verified =
+                    score.ok().map(|verified| settings.weights.score(verified, neighbour.similarity));
             }
             let objections = objections(cache, question, &entry);
             let passes = matches!(decision::decide(&pair, &settings), Decision::Serve);

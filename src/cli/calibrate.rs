@@ -116,7 +116,7 @@ async fn decide(calibrator: &Calibrator, pairs: Vec<LabelledPair>) -> anyhow::Re
 
 struct Report {
     curve: Curve,
-    /// The verifier without the layers before it, and the cosine alone.
+    /// The same score without the layers before it, and the cosine alone.
     bare: Curve,
     cosine: Curve,
     categories: BTreeMap<(bool, String), Curve>,
@@ -161,7 +161,7 @@ impl Report {
     fn curves(&self) -> [(&'static str, &Curve); 3] {
         [
             ("the decision", &self.curve),
-            ("the verifier alone", &self.bare),
+            ("without the guards", &self.bare),
             ("similarity alone", &self.cosine),
         ]
     }
@@ -242,7 +242,7 @@ impl Report {
             "suggested": self.suggested.as_ref().map(point),
             "max_wrong_rate": self.max_wrong_rate,
             "auc": self.curve.auc(),
-            "auc_of_verifier": self.bare.auc(),
+            "auc_without_guards": self.bare.auc(),
             "auc_of_similarity": self.cosine.auc(),
             "recall_at_1_percent_of_traps": self.curve.recall_at_traps(0.01),
             "recall_at_5_percent_of_traps": self.curve.recall_at_traps(0.05),

@@ -96,7 +96,7 @@ pub struct SemanticConfig {
     /// The lowest cosine similarity at which guards and verifier are asked, in (0, 1]. Default: the one measured with the
     /// verifier.
     pub similarity_threshold: Option<f32>,
-    /// The lowest score of the verifier that is served, in (0, 1]. Default: the one measured with the embedding model.
+    /// The lowest score by verifier and similarity that is served, in (0, 1]. Default: the one measured with the embedding model.
     pub verifier_threshold: Option<f32>,
     /// The lowest cosine similarity of the ladder's step `nearest`, in (0, 1]. Default: 0.1 below the one above.
     pub nearest_threshold: Option<f32>,

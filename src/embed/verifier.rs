@@ -33,6 +33,15 @@ struct Measured {
     embedder: String,
     threshold: f32,
     floor: f32,
+    weights: ScoreWeights,
+}
+
+/// How a score is made of the verifier's log odds and the cosine.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct ScoreWeights {
+    pub verifier: f32,
+    pub cosine: f32,
+    pub bias: f32,
 }
 
 impl ShippedVerifier {
@@ -49,6 +58,11 @@ impl ShippedVerifier {
     /// Returns the cosine below which it is not even asked beside this embedding model, where that was measured.
     pub fn floor(&self, embedder: &str) -> Option<f32> {
         self.measured(embedder).map(|measured| measured.floor)
+    }
+
+    /// Returns how its word and the cosine of this embedding model make one score, where that was measured.
+    pub fn weights(&self, embedder: &str) -> Option<ScoreWeights> {
+        self.measured(embedder).map(|measured| measured.weights)
     }
 
     fn measured(&self, embedder: &str) -> Option<&Measured> {
