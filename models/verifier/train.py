@@ -123,9 +123,12 @@ class Rows:
             # Kinds that fit few questions are tried more often than those that fit nearly all.
             name, make = chance.choice(self.rare if chance.random() < 0.85 else self.makers)
             trap = make(b, chance)
-            if trap and data.plain(trap) != data.plain(b):
+            if trap:
                 if chance.random() < 0.2:
                     a = traps.REPEATS[chance.choice(["filler", "casing", "form", "same"])](a, chance) or a
+                # The trap of one side of a paraphrase may be the other side.
+                if data.plain(trap) in (data.plain(a), data.plain(b)):
+                    continue
                 made.append(Pair(a, trap, 0, f"made {name}"))
         return made
 
@@ -164,7 +167,10 @@ class Rows:
                 holders = by_word[word]
                 for at in chance.sample(holders, min(len(holders), 40)):
                     near[at] = near.get(at, 0.0) + 1 / math.log(2 + len(holders))
-            others = [at for at in near if utterances[at][1] != intent and not utterances[at][1].endswith("/oos")]
+            # The two sets name the same intents differently.
+            own_set = intent.split("/")[0] + "/"
+            is_other = lambda name: name != intent and name.startswith(own_set) and not name.endswith("/oos")  # noqa: E731
+            others = [at for at in near if is_other(utterances[at][1])]
             if others:
                 made.append(Pair(text, utterances[max(others, key=near.__getitem__)][0], 0, "intents"))
         return made

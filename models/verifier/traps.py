@@ -49,13 +49,14 @@ def grouped(rows: list[list[str]], lower: bool = True) -> dict[str, list[str]]:
     return groups
 
 
-def phrases(rows: list[str], between: str = " "):
+def phrases(rows: list[str]):
     """Returns a maker that exchanges a phrase for the other one of its pair; `,` parts phrases of several words."""
     pairs = []
     for row in rows:
-        sides = row.split("," if "," in row else between)
-        if len(sides) == 2:
-            pairs += [(sides[0], sides[1]), (sides[1], sides[0])]
+        sides = [side.strip() for side in row.split(",")] if "," in row else row.split()
+        if len(sides) != 2:
+            raise ValueError(f"no pair: {row!r}")
+        pairs += [(sides[0], sides[1]), (sides[1], sides[0])]
 
     def make(text: str, chance: random.Random) -> str | None:
         found = []
@@ -95,11 +96,20 @@ def number(text: str, chance: random.Random) -> str | None:
     return None if new == old else replace(text, at.start(), at.end(), new)
 
 
+# Around these, names may change places.
+SYMMETRIC_WORDS = set(
+    "and or vs versus with between different difference differ similar same equal compare compared comparison related".split()
+)
+
 AUXILIARIES = "is are was were do does did can could should would will has have had may might must".split()
 
 
 def negation(text: str, chance: random.Random) -> str | None:
-    for pattern, new in [(r"\bnot\s+", ""), (r"n't\b", ""), (r"\bwithout\b", "with"), (r"\bnever\b", "always")]:
+    # "Whether or not" and a question that begins with "isn't" say the same without it.
+    if re.search(r"\bor not\b|^\W*\w+n['’]t\b", text, re.IGNORECASE):
+        return None
+    said = [(r"\bnot\s+", ""), (r"\bcan['’]t\b", "can"), (r"\bwon['’]t\b", "will"), (r"n['’]t\b", "")]
+    for pattern, new in [*said, (r"\bwithout\b", "with"), (r"\bnever\b", "always")]:
         if re.search(pattern, text):
             return re.sub(pattern, new, text, count=1)
     ways = []
@@ -138,7 +148,7 @@ def swapped(text: str, chance: random.Random) -> str | None:
             return replace(text, at.start(), at.end(), f"{at[3]} {at[2]} {at[1]}")
     # Between names, other words turn round as well.
     if at := re.search(r"(?<=\s)([A-Z][\w+#]+)\s+((?:[a-z]+\s+){1,3})([A-Z][\w+#]+)\b", text):
-        if not set(at[2].split()) & {"and", "or", "vs", "versus", "with"}:
+        if not set(text.lower().split()) & SYMMETRIC_WORDS:
             return replace(text, at.start(), at.end(), f"{at[3]} {at[2]}{at[1]}")
     return None
 
@@ -262,8 +272,10 @@ def alternatives(rows: list[str], text: str, chance: random.Random) -> str | Non
 
 def other_order(text: str, chance: random.Random) -> str | None:
     """`A and B` becomes `B and A`; a clause at the end comes first."""
-    if at := re.search(r"\b([\w+#]{3,})\s+(and|or)\s+([\w+#]{3,})\b", text):
-        return replace(text, at.start(), at.end(), f"{at[3]} {at[2]} {at[1]}")
+    # Elsewhere the words may belong to different things: "praise Trump and Clinton blame".
+    whole = r"\b(between|both|compare|of|with|for)\s+([\w+#]{3,})\s+(and|or)\s+([\w+#]{3,})\s*(?=[?.,!]|$)"
+    if at := re.search(whole, text, re.IGNORECASE):
+        return replace(text, at.start(2), at.end(4), f"{at[4]} {at[3]} {at[2]}")
     if at := re.match(r"^(.{12,}?)\s+((?:if|when|while|because|after|before)\s.{6,}?)\s*\?$", text):
         first = at[1][0].lower() + at[1][1:]
         return f"{matching(at[2], text)}, {first}?"

@@ -54,7 +54,7 @@ UNITS = """km miles|kilometers miles|kg pounds|kg lbs|grams ounces|g oz|mg g|mg 
 |percent points|pages words|words characters|rows columns|bits bytes""".replace("\n", " ").split("|")
 
 # Words that say who is meant; one row is one case, so that an exchange stays grammatical.
-PERSONS = ["my your his her their our", "me him her them us", "I he she they we", "mine yours his hers theirs ours"]
+PERSONS = ["my his her their", "me him her them", "he she", "mine his hers theirs"]
 RELATIVES = ["son", "daughter", "mother", "father", "boss", "tenant", "roommate", "wife", "husband", "client", "cat", "dog"]
 
 SCOPES = """all some|all none|every some|most few|only also|before after|first last|at least,at most|more than,less than
@@ -92,13 +92,13 @@ CONTRACTIONS = """what is|what's|whats;how is|how's;who is|who's;where is|where'
 # Other words for the same in nearly every prompt: near-repeats are made of these.
 SAME = """how do i|how can i|how to|what is the way to|how would i|what's the best way to;what is|what does it mean:|define;
 why is|what is the reason that;difference between|distinction between;big|large;buy|purchase;start|begin;fix|repair;help
-|assist;quick|fast;error|failure;remove|delete;make|create;children|kids;movie|film;car|automobile;tips|advice;list|enumerate;
-show|display;choose|select;need|require;cheap|inexpensive;important|crucial;job|position;get|obtain;get rid of|remove;improve
+|assist;quick|fast;error|failure;remove|delete;make|create;children|kids;movie|film;car|automobile;tips|advice;
+choose|select;need|require;cheap|inexpensive;important|crucial;job|position;get|obtain;get rid of|remove;improve
 |make better;explain|describe;a lot of|many;photo|picture;store|shop;mobile|cell phone;doctor|physician;lawyer|attorney;
-vacation|holiday;apartment|flat;application|app;javascript|JS;kubernetes|k8s;postgresql|postgres;database|DB;repository|repo;
-approximately|about;example|sample;method|technique;ways|methods;common|frequent;easy|simple;difficult|hard;keep|retain;
+vacation|holiday;application|app;javascript|JS;kubernetes|k8s;postgresql|postgres;database|DB;repository|repo;
+example|sample;method|technique;ways|methods;common|frequent;easy|simple;difficult|hard;keep|retain;
 allowed|permitted;trip|journey;sick|ill;garbage|trash;refrigerator|fridge;television|tv;advertisement|ad;information|info;
-maximum|max;minimum|min;versus|vs;for example|e.g.;and|&;without charge|free of charge;use|utilize;ask for|request""".replace(
+versus|vs;for example|e.g.;and|&;without charge|free of charge;use|utilize;ask for|request""".replace(
     "\n", ""
 ).split(";")
 
