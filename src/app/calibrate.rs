@@ -71,7 +71,8 @@ impl Calibrator {
         let similarity = cosine(&ours, &theirs);
         let prompts = (Analysed::new(asked), Analysed::new(stored));
         let verified = self.settings.weights.score(self.pool.verify(asked, stored).await?, similarity);
-        let (asked, stored) = (side(&prompts.0, &ours), side(&prompts.1, &theirs));
+        // As a server sees them: how many tokens a stored prompt has is not kept.
+        let (asked, stored) = (side(&prompts.0, &ours), Side { tokens: 0, ..side(&prompts.1, &theirs) });
         let pair = Pair { asked, stored, similarity, verified: None };
         let said = decision::verdicts(&pair, &self.settings).into_iter();
         let refused = said.filter(|said| said.verdict == Said::Veto && said.layer != Layer::Verifier);

@@ -172,8 +172,7 @@ pub struct Pair<'a> {
     pub stored: Side<'a>,
     /// Their cosine similarity.
     pub similarity: f32,
-    /// The score by verifier and similarity, once the verifier was asked: last, since it takes a thousand times as long as
-    /// the others.
+    /// What the verifier says of it, in [0, 1], once it was asked: last, since it takes a thousand times as long as the others.
     pub verified: Option<f32>,
 }
 
@@ -245,10 +244,10 @@ pub fn propose(pair: &Pair<'_>, settings: &Settings) -> Decision {
     first_refusal(Layer::ALL.into_iter().filter(|layer| *layer != Layer::Verifier), pair, settings)
 }
 
-/// Returns what the score decides about a pair that was proposed.
-pub fn verify(score: f32, settings: &Settings) -> Decision {
+/// Returns what the verifier's word decides about a pair of this similarity that was proposed.
+pub fn verify(verified: f32, similarity: f32, settings: &Settings) -> Decision {
     let refused = |reason| Decision::Refuse(Refusal { layer: Layer::Verifier, reason });
-    below_verified(Some(score), settings.verifier_threshold).map_or(Decision::Serve, refused)
+    below_verified(Some(verified), similarity, settings).map_or(Decision::Serve, refused)
 }
 
 fn first_refusal(layers: impl Iterator<Item = Layer>, pair: &Pair<'_>, settings: &Settings) -> Decision {
@@ -315,13 +314,14 @@ fn objection(layer: Layer, look: &Look<'_>, settings: &Settings) -> Option<Strin
         Layer::Asked => guards::asked(asked, stored),
         Layer::Substitution => look.aligned().substitution(),
         Layer::Surplus => look.aligned().surplus(),
-        Layer::Verifier => below_verified(pair.verified, settings.verifier_threshold),
+        Layer::Verifier => below_verified(pair.verified, pair.similarity, settings),
     }
 }
 
-/// No score never serves, and neither does one that is no number.
-fn below_verified(score: Option<f32>, threshold: f32) -> Option<String> {
-    let Some(score) = score else { return Some("the verifier was not asked".to_owned()) };
+/// Without the verifier's word nothing is served, and neither is a score that is no number.
+fn below_verified(verified: Option<f32>, similarity: f32, settings: &Settings) -> Option<String> {
+    let Some(verified) = verified else { return Some("the verifier was not asked".to_owned()) };
+    let (score, threshold) = (settings.weights.score(verified, similarity), settings.verifier_threshold);
     let reached = score >= threshold;
     (!reached).then(|| {
         format!("verifier and similarity give the pair {score:.3}, below the threshold {threshold:.3}")

@@ -86,8 +86,8 @@ impl Sought {
 pub struct Judged {
     pub entry: Arc<Entry>,
     pub similarity: f32,
-    /// The verifier's score.
-    pub verified: Option<f32>,
+    /// The score by verifier and similarity; `None` where the verifier gave no word.
+    pub score: Option<f32>,
     pub layers: Vec<Explained>,
     /// What speaks against it besides the layers: each with its word.
     pub objections: Vec<(&'static str, String)>,
@@ -189,8 +189,8 @@ impl SemanticTier {
             let mut decision =
                 decision::propose(&pair(asked, embedding, &stored, neighbour.similarity), settings);
             if decision == Decision::Serve {
-                decision =
-                    decision::verify(self.verify(cache, prompt, stored_prompt, timing).await?, settings);
+                let verified = self.verify(cache, prompt, stored_prompt, timing).await?;
+                decision = decision::verify(verified, neighbour.similarity, settings);
             }
             match decision {
                 Decision::Serve => {
@@ -298,8 +298,7 @@ impl SemanticTier {
             if !embedding.truncated() {
                 // A verifier that fails is one reading less, and the others are still worth seeing.
                 let score = self.verify(cache, prompt, stored_prompt, &mut Timing::default()).await;
-                pair.verified =
-                    score.ok().map(|verified| settings.weights.score(verified, neighbour.similarity));
+                pair.verified = score.ok();
             }
             let objections = objections(cache, question, &entry);
             let passes = matches!(decision::decide(&pair, &settings), Decision::Serve);
@@ -307,7 +306,7 @@ impl SemanticTier {
             judged.push(Judged {
                 layers: decision::verdicts(&pair, &settings),
                 similarity: neighbour.similarity,
-                verified: pair.verified,
+                score: pair.verified.map(|verified| settings.weights.score(verified, pair.similarity)),
                 is_served: passes && is_first && objections.is_empty(),
                 objections,
                 entry,
@@ -433,7 +432,8 @@ impl<E: std::error::Error> From<E> for Broken {
 fn pair<'a>(asked: &'a Analysed, embedding: &Embedding, stored: &'a Analysed, similarity: f32) -> Pair<'a> {
     Pair {
         asked: Side { prompt: asked, tokens: embedding.tokens(), truncated: embedding.truncated() },
-        stored: Side { prompt: stored, tokens: embedding.tokens(), truncated: false },
+        // How many tokens it has is not kept.
+        stored: Side { prompt: stored, tokens: 0, truncated: false },
         similarity,
         verified: None,
     }

@@ -48,7 +48,7 @@ pub struct Candidate {
     pub entry: Fingerprint,
     pub prompt: String,
     pub similarity: f32,
-    /// The verifier's score.
+    /// The score by verifier and similarity.
     pub verifier: Option<f32>,
     pub served: bool,
     pub layers: Vec<LayerReading>,
@@ -209,7 +209,7 @@ fn candidate(judged: Judged) -> Candidate {
         entry: judged.entry.key,
         prompt: judged.entry.request.last_prompt().unwrap_or("").to_owned(),
         similarity: judged.similarity,
-        verifier: judged.verified,
+        verifier: judged.score,
         served: judged.is_served,
         layers,
     }

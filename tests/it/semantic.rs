@@ -217,6 +217,30 @@ async fn the_caller_may_raise_the_threshold_and_not_lower_it() {
 }
 
 #[tokio::test]
+async fn what_explain_says_is_what_is_served() {
+    let app = TestApp::start().await;
+    let stored = "How do I make scrambled eggs creamy?";
+    store(&app, stored).await;
+    let cached = [("cache-control", "only-if-cached")];
+    let mut seen = [false; 2];
+    for asked in [
+        "how do i make scrambled eggs creamy",
+        "how do i make scrambeld eggs creamy",
+        "creamy scrambled eggs",
+        "What makes scrambled eggs creamy?",
+        "Please tell me how to make scrambled eggs creamy",
+        "How do I make scrambled eggs fluffy?",
+        "How do I make eggs?",
+    ] {
+        let explained = explain(&app, chat(asked)).await["decision"] == "serve";
+        let served = app.chat_with(chat(asked), &cached).await.status == 200;
+        assert_eq!(explained, served, "{asked}");
+        seen[usize::from(served)] = true;
+    }
+    assert_eq!(seen, [true, true], "some are served, and some are not");
+}
+
+#[tokio::test]
 async fn in_shadow_mode_the_decision_is_counted_and_nothing_similar_is_served() {
     let app = TestApp::with("cache.mode = \"shadow\"").await;
     store(&app, STORED).await;

@@ -102,7 +102,7 @@ pub(super) fn warm() {
 pub struct Side<'a> {
     /// What the guards read from the prompt.
     pub prompt: &'a Analysed,
-    /// How many tokens the embedder counted, those at both ends included.
+    /// How many tokens the embedder counted, those at both ends included; 0 where nobody knows, and then they tell nothing.
     pub tokens: usize,
     /// Whether the embedder cut the prompt at the model's window.
     pub truncated: bool,
