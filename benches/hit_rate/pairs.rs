@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use refrain::app::{Calibrator, Server};
-use refrain::calibration::{Curve, Interval, Judged, LabelledPair, read_pairs, svg, wilson};
+use refrain::calibration::{Curve, Judged, LabelledPair, read_pairs, svg, wilson};
 use refrain::config::Config;
 use serde_json::{Value, json};
 
@@ -153,8 +153,7 @@ fn text_of(tables: &Tables) -> String {
     // A String takes whatever is written to it.
     for (name, count) in &tables.methods {
         let Count { hits, shareable, wrong, traps } = *count;
-        let shares =
-            [wilson(hits, shareable), wilson(wrong, traps), wilson(wrong, hits + wrong)].map(interval);
+        let shares = [wilson(hits, shareable), wilson(wrong, traps), wilson(wrong, hits + wrong)];
         let _ = writeln!(out, "{name:<20} {:>24} {:>24} {:>24}", shares[0], shares[1], shares[2]);
     }
     let _ = writeln!(out, "\n{:<30} {:>6} {:>24}", "category", "pairs", "served");
@@ -162,14 +161,9 @@ fn text_of(tables: &Tables) -> String {
         let (served, all) =
             if *may_share { (count.hits, count.shareable) } else { (count.wrong, count.traps) };
         let word = if *may_share { "right" } else { "trap " };
-        let _ =
-            writeln!(out, "{:<30} {all:>6} {:>24}", format!("{word} {name}"), interval(wilson(served, all)));
+        let _ = writeln!(out, "{:<30} {all:>6} {:>24}", format!("{word} {name}"), wilson(served, all));
     }
     out
-}
-
-fn interval(of: Interval) -> String {
-    format!("{:.1} % ({:.1}–{:.1})", of.share * 100.0, of.low * 100.0, of.high * 100.0)
 }
 
 /// Writes the figures as JSON, and a picture of the curve of cosine alone with the point where the server stands.

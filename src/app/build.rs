@@ -12,12 +12,11 @@ use tokio_util::task::TaskTracker;
 use unicode_script::Script;
 
 use super::sandboxes::Sandboxes;
-use crate::cache::decision::Weights;
 use crate::cache::guards::Scripts;
 use crate::cache::{Cache, ModelLimits, SemanticTier};
 use crate::config::{CacheMode, Config, HOW_TO_GET_A_PROVIDER, IndexKind, ProviderConfig, ProviderKind};
 use crate::cost;
-use crate::embed::{Catalog, Embedder, Pool, PoolOptions, ScoreWeights, Verifier};
+use crate::embed::{Catalog, Embedder, Pool, PoolOptions, Verifier, Weights};
 use crate::gateway::{AiSwitch, Gateway, Limits};
 use crate::http::write_job_end;
 use crate::index::{EdgeIndex, ServerIndex, ServerSettings, VectorIndex};
@@ -89,15 +88,11 @@ async fn open_semantic_tier(config: &Config, models: Option<LocalModels>) -> any
 /// Returns what is known of the configured model.
 pub(super) fn model_limits(config: &Config) -> anyhow::Result<ModelLimits> {
     let model = Catalog::built_in().model(&config.embedding.model)?;
-    let verifier = Catalog::built_in().verifier();
-    let name = model.name();
+    let measured = Catalog::built_in().verifier().measured(&model.name());
     Ok(ModelLimits {
-        similarity_threshold: verifier.floor(&name).unwrap_or(UNMEASURED_FLOOR),
-        verifier_threshold: verifier.threshold(&name).unwrap_or(UNMEASURED_THRESHOLD),
-        weights: verifier.weights(&name).map_or(Weights::VERIFIER_ALONE, |weights| {
-            let ScoreWeights { verifier, cosine, bias } = weights;
-            Weights { verifier, cosine, bias }
-        }),
+        similarity_threshold: measured.map_or(UNMEASURED_FLOOR, |measured| measured.floor),
+        verifier_threshold: measured.map_or(UNMEASURED_THRESHOLD, |measured| measured.threshold),
+        weights: measured.map_or(Weights::VERIFIER_ALONE, |measured| measured.weights),
         // Whatever the embedding model knows, the verifier was trained on English.
         scripts: Some(Scripts::new(&[Script::Latin])),
         languages: Some(vec!["en".to_owned()]),

@@ -78,7 +78,7 @@ fn verifier(config: &Config) -> Finding {
     let (name, embedder) = (verifier.name(), &config.embedding.model);
     let of_routes = config.routes.iter().map(|route| route.cache.semantic.verifier_threshold);
     let is_ours = of_routes.chain([config.cache.semantic.verifier_threshold]).all(|set| set.is_none());
-    let is_measured = (is_ours && verifier.threshold(embedder).is_some())
+    let is_measured = (is_ours && verifier.measured(embedder).is_some())
         || Calibration::read(&config.data_dir).is_some_and(|made| made.is_of(embedder, name));
     if is_measured {
         return well(PART, format!("{name}, every checksum right, its threshold measured beside {embedder}"));

@@ -1,12 +1,13 @@
 //! May the answer to a stored prompt be served for the asked one?
 //!
-//! A chain of layers, each of which may only refuse; the first refusal wins. [`decide`] stops there and is what serving
-//! uses; [`verdicts`] asks every layer and is what `explain` shows. Both read the same table, so they cannot disagree.
+//! A chain of layers, each of which may only refuse; the first refusal wins. [`propose`] stops there and, with [`verify`]
+//! after it, is what serving uses; [`verdicts`] asks every layer and is what `explain` shows. Both read the same table, so they cannot disagree.
 
 use std::cell::OnceCell;
 use std::fmt;
 
 use super::guards::{self, Aligned, Scripts, Side};
+use crate::embed::Weights;
 
 /// A layer of the decision, in the order in which they are asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -141,28 +142,6 @@ pub struct Settings {
     pub languages: Option<Vec<String>>,
 }
 
-/// How the verifier's word and the similarity make one score: a logistic regression over the verifier's log odds and the
-/// cosine, fitted on pairs that were kept for choosing. The verifier sees what differs, the cosine knows what is usual.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Weights {
-    pub verifier: f32,
-    pub cosine: f32,
-    pub bias: f32,
-}
-
-impl Weights {
-    /// The verifier's word as it is.
-    pub const VERIFIER_ALONE: Weights = Weights { verifier: 1.0, cosine: 0.0, bias: 0.0 };
-
-    /// Returns the score of a pair, in [0, 1].
-    pub fn score(self, verified: f32, similarity: f32) -> f32 {
-        // A word that is all but sure stays finite.
-        let verified = verified.clamp(f32::EPSILON, 1.0 - f32::EPSILON);
-        let odds = (verified / (1.0 - verified)).ln();
-        1.0 / (1.0 + (-(self.verifier * odds + self.cosine * similarity + self.bias)).exp())
-    }
-}
-
 /// A pair to decide about.
 #[derive(Clone, Copy, Debug)]
 pub struct Pair<'a> {
@@ -233,31 +212,22 @@ pub struct Explained {
     pub reason: Option<String>,
 }
 
-/// Decides about a pair: the first refusal wins, and the cheap layers are asked first. Without the verifier's score nothing
-/// is served.
-pub fn decide(pair: &Pair<'_>, settings: &Settings) -> Decision {
-    first_refusal(Layer::ALL.into_iter(), pair, settings)
-}
-
-/// Returns what all layers before the verifier say: only what they agree to is worth its time.
+/// Returns what all layers before the verifier say, the first refusal and the cheap layers first: only what they agree to
+/// is worth its time.
 pub fn propose(pair: &Pair<'_>, settings: &Settings) -> Decision {
-    first_refusal(Layer::ALL.into_iter().filter(|layer| *layer != Layer::Verifier), pair, settings)
+    let look = Look::at(pair);
+    let asked = |layer: &Layer| *layer != Layer::Verifier && settings.layers.contains(*layer);
+    let refusal = Layer::ALL.into_iter().filter(asked).find_map(|layer| {
+        let reason = objection(layer, &look, settings)?;
+        Some(Refusal { layer, reason })
+    });
+    refusal.map_or(Decision::Serve, Decision::Refuse)
 }
 
 /// Returns what the verifier's word decides about a pair of this similarity that was proposed.
 pub fn verify(verified: f32, similarity: f32, settings: &Settings) -> Decision {
     let refused = |reason| Decision::Refuse(Refusal { layer: Layer::Verifier, reason });
     below_verified(Some(verified), similarity, settings).map_or(Decision::Serve, refused)
-}
-
-fn first_refusal(layers: impl Iterator<Item = Layer>, pair: &Pair<'_>, settings: &Settings) -> Decision {
-    let look = Look::at(pair);
-    let mut asked = layers.filter(|layer| settings.layers.contains(*layer));
-    let refusal = asked.find_map(|layer| {
-        let reason = objection(layer, &look, settings)?;
-        Some(Refusal { layer, reason })
-    });
-    refusal.map_or(Decision::Serve, Decision::Refuse)
 }
 
 /// Asks every layer, whatever the others say.
@@ -356,6 +326,14 @@ mod tests {
         judge(&Pair { asked: side(&asked), stored: side(&stored), similarity, verified: Some(0.9) })
     }
 
+    /// As serving does it.
+    fn decide(pair: &Pair<'_>, settings: &Settings) -> Decision {
+        match (propose(pair, settings), pair.verified) {
+            (Decision::Serve, Some(verified)) => verify(verified, pair.similarity, settings),
+            (decision, _) => decision,
+        }
+    }
+
     fn refused_by(asked: &str, stored: &str, similarity: f32, settings: &Settings) -> Option<Layer> {
         match judged(asked, stored, similarity, |pair| decide(pair, settings)) {
             Decision::Serve => None,
@@ -406,16 +384,6 @@ mod tests {
     fn a_refusal_keeps_the_prompts_out_of_logs() {
         let decision = judged("pay 5 euros", "pay 6 euros", 0.95, |pair| decide(pair, &settings()));
         assert!(!format!("{decision:?}").contains("euro"));
-    }
-
-    #[test]
-    fn verifier_and_cosine_are_weighed_together() {
-        let alone = Weights::VERIFIER_ALONE;
-        assert!((alone.score(0.8, 0.1) - 0.8).abs() < 1e-6);
-        assert!(alone.score(0.0, 0.5) >= 0.0 && alone.score(1.0, 0.5) <= 1.0);
-        let both = Weights { verifier: 0.5, cosine: 6.0, bias: -5.0 };
-        assert!(both.score(0.8, 0.95) > both.score(0.8, 0.7));
-        assert!(both.score(0.9, 0.8) > both.score(0.2, 0.8));
     }
 
     #[test]

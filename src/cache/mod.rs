@@ -232,14 +232,17 @@ impl Cache {
             return Lookup::Miss(Miss::default());
         };
         let is_shadow = question.read == CacheMode::Shadow;
-        let Sought { lookup, outcome, timing: spent, .. } =
+        let Sought { hit, embedding, outcome, timing: spent } =
             if is_shadow { sought.in_shadow() } else { sought };
         (timing.embed, timing.search, timing.verify) = (spent.embed, spent.search, spent.verify);
         self.telemetry.lookup("semantic", outcome);
-        if let Lookup::Hit(hit) = &lookup {
-            self.hits.note(hit.entry.key, now);
+        match hit {
+            Some(hit) => {
+                self.hits.note(hit.entry.key, now);
+                Lookup::Hit(hit)
+            }
+            None => Lookup::Miss(Miss { embedding }),
         }
-        lookup
     }
 
     /// Asks the semantic tier, if there is one and the question may.

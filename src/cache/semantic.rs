@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 
-use super::decision::{self, Decision, Explained, Layer, Layers, Pair, Settings, Weights};
+use super::decision::{self, Decision, Explained, Layer, Layers, Pair, Settings, Verdict};
 use super::guards::{self, Analysed, Scripts, Side};
-use super::{Cache, Hit, Lookup, Miss, Question, millis_since};
+use super::{Cache, Hit, Question, millis_since};
 use crate::chat::{Entry, Fingerprint, SemanticKey, Tier, Timing};
 use crate::config::{GuardName, SemanticConfig};
-use crate::embed::{EmbedError, Embedder, Embedding, Verifier};
+use crate::embed::{EmbedError, Embedder, Embedding, Verifier, Weights};
 use crate::index::{Neighbour, Point, Search, VectorIndex, Within};
 use crate::store::StoredVector;
 use crate::telemetry::Telemetry;
@@ -27,17 +27,17 @@ pub struct SemanticTier {
     model: ModelLimits,
 }
 
-/// What is known of the embedding model.
+/// What is known of embedding model and verifier.
 #[derive(Clone, Debug)]
 pub struct ModelLimits {
-    /// The lowest cosine similarity that is served where nothing else is configured.
+    /// The lowest cosine similarity at which guards and verifier are asked where nothing else is configured.
     pub similarity_threshold: f32,
     /// The lowest score that is served where nothing else is configured, and how it is made.
     pub verifier_threshold: f32,
     pub weights: Weights,
-    /// The scripts it was trained on; `None` for a multilingual model.
+    /// The scripts they were trained on; `None` for a multilingual model.
     pub scripts: Option<Scripts>,
-    /// The languages it was trained on, such as `en`; `None` for a multilingual model.
+    /// The languages they were trained on, such as `en`; `None` for a multilingual model.
     pub languages: Option<Vec<String>>,
 }
 
@@ -64,9 +64,9 @@ const SIMILARITY_FLOOR: f32 = 0.5;
 
 /// What a look came to.
 pub(super) struct Sought {
-    pub lookup: Lookup,
+    pub hit: Option<Hit>,
     /// The prompt's embedding, where the look got as far as that.
-    embedding: Option<Embedding>,
+    pub embedding: Option<Embedding>,
     /// `hit`, `miss`, `error` or `timeout`; `shadow_hit` where it was not served for the mode alone.
     pub outcome: &'static str,
     pub timing: Timing,
@@ -75,9 +75,8 @@ pub(super) struct Sought {
 impl Sought {
     /// Returns the same look where nothing similar is served.
     pub fn in_shadow(self) -> Self {
-        let outcome = if self.outcome == "hit" { "shadow_hit" } else { self.outcome };
-        let miss = Miss { embedding: self.embedding };
-        Self { lookup: Lookup::Miss(miss), embedding: None, outcome, timing: self.timing }
+        let outcome = if self.hit.is_some() { "shadow_hit" } else { self.outcome };
+        Self { hit: None, outcome, ..self }
     }
 }
 
@@ -127,11 +126,7 @@ impl SemanticTier {
             }
             Err(_) => (None, "timeout"),
         };
-        let lookup = match hit {
-            Some(hit) => Lookup::Hit(hit),
-            None => Lookup::Miss(Miss { embedding: embedding.clone() }),
-        };
-        Sought { lookup, embedding, outcome, timing }
+        Sought { hit, embedding, outcome, timing }
     }
 
     async fn search_and_decide(
@@ -301,10 +296,11 @@ impl SemanticTier {
                 pair.verified = score.ok();
             }
             let objections = objections(cache, question, &entry);
-            let passes = matches!(decision::decide(&pair, &settings), Decision::Serve);
+            let layers = decision::verdicts(&pair, &settings);
+            let passes = layers.iter().all(|said| said.verdict != Verdict::Veto);
             let is_first = !judged.iter().any(|earlier| earlier.is_served);
             judged.push(Judged {
-                layers: decision::verdicts(&pair, &settings),
+                layers,
                 similarity: neighbour.similarity,
                 score: pair.verified.map(|verified| settings.weights.score(verified, pair.similarity)),
                 is_served: passes && is_first && objections.is_empty(),

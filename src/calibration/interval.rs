@@ -1,5 +1,7 @@
 //! How sure is a share that was counted?
 
+use std::fmt::{self, Display};
+
 use serde::Serialize;
 
 /// A share and where the true one lies with 95 % confidence, all in [0, 1].
@@ -8,6 +10,14 @@ pub struct Interval {
     pub share: f64,
     pub low: f64,
     pub high: f64,
+}
+
+impl Display for Interval {
+    /// Writes it in percent: `47.2 % (40.1–54.5)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [share, low, high] = [self.share, self.low, self.high].map(|share| share * 100.0);
+        f.pad(&format!("{share:.1} % ({low:.1}–{high:.1})"))
+    }
 }
 
 /// The quantile of the normal distribution that leaves 2.5 % on either side.

@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use super::output::{excerpt, note, print, print_json};
 use super::{Place, configuration};
 use crate::app::{Calibration, Calibrator, Verdict};
-use crate::calibration::{Curve, Interval, Judged, LabelledPair, Point, read_pairs, svg};
+use crate::cache::decision::Layer;
+use crate::calibration::{Curve, Judged, LabelledPair, Point, read_pairs, svg};
 use crate::config::Flags;
 
 /// Run the real decision over labelled pairs
@@ -57,6 +58,13 @@ struct Decided {
 }
 
 impl Decided {
+    /// Returns the first layer that refuses the pair at this threshold, the verifier's own included.
+    fn refused_by(&self, threshold: f64) -> Option<&'static str> {
+        let vetoed_by = self.verdict.refused_by.first().copied();
+        let is_below = f64::from(self.verdict.verified) < threshold;
+        vetoed_by.or_else(|| is_below.then_some(Layer::Verifier)).map(Layer::name)
+    }
+
     fn judged(&self) -> Judged {
         let vetoed_by = self.verdict.refused_by.first().map(|layer| layer.name());
         Judged { may_share: self.pair.may_share, score: f64::from(self.verdict.verified), vetoed_by }
@@ -135,16 +143,10 @@ impl Report {
         for one in decided {
             let category = (one.pair.may_share, one.pair.category.clone());
             categories.entry(category).or_default().push(one.judged());
-            if let Some(layer) = one.verdict.refused_by.first() {
-                let (traps, shareable) = layers.entry(layer.name()).or_default();
+            if let Some(layer) = one.refused_by(threshold) {
+                let (traps, shareable) = layers.entry(layer).or_default();
                 *(if one.pair.may_share { shareable } else { traps }) += 1;
             }
-        }
-        let threshold_refuses =
-            |one: &&Decided| one.verdict.refused_by.is_empty() && f64::from(one.verdict.verified) < threshold;
-        for one in decided.iter().filter(threshold_refuses) {
-            let (traps, shareable) = layers.entry("verifier").or_default();
-            *(if one.pair.may_share { shareable } else { traps }) += 1;
         }
         Self {
             bare: Curve::new(decided.iter().map(Decided::without_guards).collect()),
@@ -214,7 +216,7 @@ impl Report {
             };
             let word = if *may_share { "right" } else { "trap " };
             let name = excerpt(if name.is_empty() { "-" } else { name }, 50);
-            let _ = writeln!(out, "{:<60} {count:>6}  {}", format!("{word} {name}"), interval(rate));
+            let _ = writeln!(out, "{:<60} {count:>6}  {}", format!("{word} {name}"), rate);
         }
         out
     }
@@ -257,19 +259,15 @@ fn row(point: &Point) -> String {
     format!(
         "{:>9.4}  {:>22}  {:>22}  {:>22}  {:>7}",
         point.threshold,
-        interval(point.hit_rate()),
-        interval(point.trap_rate()),
-        interval(point.wrong_rate()),
+        point.hit_rate(),
+        point.trap_rate(),
+        point.wrong_rate(),
         percent(point.served().share)
     )
 }
 
 fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
-}
-
-fn interval(of: Interval) -> String {
-    format!("{} ({:.1}–{:.1})", percent(of.share), of.low * 100.0, of.high * 100.0)
 }
 
 fn draw(report: &Report, file: &Path) -> anyhow::Result<()> {
@@ -280,19 +278,16 @@ fn draw(report: &Report, file: &Path) -> anyhow::Result<()> {
 
 /// Shows pairs that are decided wrongly: traps that are served first, then what is refused.
 fn shown(decided: &[Decided], report: &Report, most: usize) -> String {
-    let is_served = |one: &Decided| {
-        one.verdict.refused_by.is_empty() && f64::from(one.verdict.verified) >= report.in_force.threshold
-    };
-    let wrong = decided.iter().filter(|one| is_served(one) && !one.pair.may_share);
-    let missed = decided.iter().filter(|one| !is_served(one) && one.pair.may_share);
+    let refused_by = |one: &Decided| one.refused_by(report.in_force.threshold);
+    let wrong = decided.iter().filter(|one| refused_by(one).is_none() && !one.pair.may_share);
+    let missed = decided.iter().filter(|one| refused_by(one).is_some() && one.pair.may_share);
     let mut out = String::new();
     for (word, pairs) in [
         ("served wrongly", wrong.take(most).collect::<Vec<_>>()),
         ("not served", missed.take(most).collect()),
     ] {
-        for Decided { pair, verdict } in pairs {
-            let why = verdict.refused_by.first().map_or("verifier", |layer| layer.name());
-            let why = if word == "not served" { why } else { "-" };
+        for one in pairs {
+            let (Decided { pair, verdict }, why) = (one, refused_by(one).unwrap_or("-"));
             let (asked, stored) = (excerpt(&pair.asked, SHOWN), excerpt(&pair.stored, SHOWN));
             let _ = writeln!(
                 out,

@@ -18,7 +18,7 @@ use async_trait::async_trait;
 
 pub use catalog::{Catalog, Model, ShippedModel};
 pub use pool::{Pool, PoolOptions};
-pub use verifier::{ScoreWeights, ShippedVerifier};
+pub use verifier::{Measured, ShippedVerifier, Weights};
 pub use version::EmbedderVersion;
 
 /// Turns texts into vectors that can be compared with each other, and with no other embedder's.

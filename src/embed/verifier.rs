@@ -27,21 +27,39 @@ pub struct ShippedVerifier {
     tokenizer: KnownFile,
 }
 
-/// Thresholds belong to a pair of models: which pairs come before the verifier is the embedder's doing.
-#[derive(Debug, Deserialize)]
-struct Measured {
+/// What was measured beside one embedding model. Thresholds belong to a pair of models: which pairs come before the verifier
+/// is the embedder's doing.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Measured {
     embedder: String,
-    threshold: f32,
-    floor: f32,
-    weights: ScoreWeights,
+    /// The score at and above which is served.
+    pub threshold: f32,
+    /// The cosine below which the verifier is not even asked.
+    pub floor: f32,
+    /// How its word and the cosine make the score.
+    pub weights: Weights,
 }
 
-/// How a score is made of the verifier's log odds and the cosine.
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub struct ScoreWeights {
+/// How the verifier's word and the similarity make one score: a logistic regression over the verifier's log odds and the
+/// cosine, fitted on pairs that were kept for choosing. The verifier sees what differs, the cosine knows what is usual.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+pub struct Weights {
     pub verifier: f32,
     pub cosine: f32,
     pub bias: f32,
+}
+
+impl Weights {
+    /// The verifier's word as it is.
+    pub const VERIFIER_ALONE: Weights = Weights { verifier: 1.0, cosine: 0.0, bias: 0.0 };
+
+    /// Returns the score of a pair, in [0, 1].
+    pub fn score(self, verified: f32, similarity: f32) -> f32 {
+        // A word that is all but sure stays finite.
+        let verified = verified.clamp(f32::EPSILON, 1.0 - f32::EPSILON);
+        let odds = (verified / (1.0 - verified)).ln();
+        1.0 / (1.0 + (-(self.verifier * odds + self.cosine * similarity + self.bias)).exp())
+    }
 }
 
 impl ShippedVerifier {
@@ -50,22 +68,8 @@ impl ShippedVerifier {
         &self.name
     }
 
-    /// Returns the score at and above which is served beside this embedding model, where that was measured.
-    pub fn threshold(&self, embedder: &str) -> Option<f32> {
-        self.measured(embedder).map(|measured| measured.threshold)
-    }
-
-    /// Returns the cosine below which it is not even asked beside this embedding model, where that was measured.
-    pub fn floor(&self, embedder: &str) -> Option<f32> {
-        self.measured(embedder).map(|measured| measured.floor)
-    }
-
-    /// Returns how its word and the cosine of this embedding model make one score, where that was measured.
-    pub fn weights(&self, embedder: &str) -> Option<ScoreWeights> {
-        self.measured(embedder).map(|measured| measured.weights)
-    }
-
-    fn measured(&self, embedder: &str) -> Option<&Measured> {
+    /// Returns what was measured beside this embedding model, where somebody has.
+    pub fn measured(&self, embedder: &str) -> Option<&Measured> {
         self.thresholds.iter().find(|measured| measured.embedder == embedder)
     }
 
@@ -119,5 +123,20 @@ impl Reader {
             Some(logit) if logit.is_finite() => Ok(1.0 / (1.0 + (-logit).exp())),
             _ => Err(EmbedError::Failed { reason: "the verifier gave no score".to_owned() }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verifier_and_cosine_are_weighed_together() {
+        let alone = Weights::VERIFIER_ALONE;
+        assert!((alone.score(0.8, 0.1) - 0.8).abs() < 1e-6);
+        assert!(alone.score(0.0, 0.5) >= 0.0 && alone.score(1.0, 0.5) <= 1.0);
+        let both = Weights { verifier: 0.5, cosine: 6.0, bias: -5.0 };
+        assert!(both.score(0.8, 0.95) > both.score(0.8, 0.7));
+        assert!(both.score(0.9, 0.8) > both.score(0.2, 0.8));
     }
 }

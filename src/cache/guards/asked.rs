@@ -12,11 +12,7 @@ struct Words {
 
 static WORDS: LazyLock<Words> = LazyLock::new(|| Words {
     questions: Phrases::new(List::Asked.pairs("questions")),
-    aspects: Phrases::new(
-        List::Asked
-            .pairs("aspects")
-            .flat_map(|(aspect, forms)| forms.split(',').map(str::trim).map(move |form| (form, aspect))),
-    ),
+    aspects: Phrases::new(List::Asked.forms("aspects").into_iter()),
 });
 
 /// What one prompt asks for.
