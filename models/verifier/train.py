@@ -240,11 +240,13 @@ def figures(model: Verifier, parts: dict[str, list[Pair]], words: Tokenizer, dev
     return {name: round(value, 4) for name, value in found.items()}
 
 
-def train(plan: Plan, known: data.Data, model_folder: Path, out: Path) -> Verifier:
+def train(plan: Plan, known: data.Data, model_folder: Path, out: Path, start: Path | None = None) -> Verifier:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(plan.seed)
     words = tokenizer(model_folder)
     model = Verifier.pretrained(weights(out), plan.layers).to(device)
+    if start:
+        model.load_state_dict(torch.load(start, weights_only=True))
     # Its rows for rare words would only be forgotten.
     model.words.weight.requires_grad = False
     moved = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
@@ -317,13 +319,14 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="the folder with the labelled pairs")
     parser.add_argument("--out", type=Path, required=True, help="where checkpoints and the exported model go")
     parser.add_argument("--model", type=Path, default=HERE.parent / "all-minilm-l6-v2", help="the folder of the tokenizer")
+    parser.add_argument("--start", type=Path, help="the `model.pt` of an earlier run, to go on from instead of the pretrained")
     for name, value in asdict(Plan()).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value, help=f"default {value}")
     asked = vars(parser.parse_args())
-    folder, out, model_folder = asked.pop("data"), asked.pop("out"), asked.pop("model")
+    folder, out, model_folder, start = (asked.pop(name) for name in ("data", "out", "model", "start"))
     plan = Plan(**asked)
     out.mkdir(parents=True, exist_ok=True)
-    model = train(plan, data.load(folder), model_folder, out)
+    model = train(plan, data.load(folder), model_folder, out, start)
     torch.save(model.state_dict(), out / "model.pt")
     (out / "plan.json").write_text(json.dumps(asdict(plan), indent=1))
 
