@@ -59,7 +59,7 @@ impl Calibrator {
     /// # Errors
     /// The embedder's.
     pub async fn similarity(&self, one: &str, other: &str) -> anyhow::Result<f32> {
-        Ok(cosine(&self.pool.embed(one).await?, &self.pool.embed(other).await?))
+        Ok(self.pool.embed(one).await?.similarity(&self.pool.embed(other).await?))
     }
 
     /// Decides about a pair.
@@ -68,7 +68,7 @@ impl Calibrator {
     /// The embedder's.
     pub async fn judge(&self, asked: &str, stored: &str) -> anyhow::Result<Verdict> {
         let (ours, theirs) = (self.pool.embed(asked).await?, self.pool.embed(stored).await?);
-        let similarity = cosine(&ours, &theirs);
+        let similarity = ours.similarity(&theirs);
         let prompts = (Analysed::new(asked), Analysed::new(stored));
         let verified = self.settings.weights.score(self.pool.verify(asked, stored).await?, similarity);
         // As a server sees them: how many tokens a stored prompt has is not kept.
@@ -122,9 +122,4 @@ impl Calibration {
 
 fn side<'a>(prompt: &'a Analysed, embedding: &Embedding) -> Side<'a> {
     Side { prompt, tokens: embedding.tokens(), truncated: embedding.truncated() }
-}
-
-/// Vectors are of unit length.
-fn cosine(one: &Embedding, other: &Embedding) -> f32 {
-    one.vector().iter().zip(other.vector().iter()).map(|(one, other)| one * other).sum()
 }

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::alerts::Alerts;
-use crate::cache::{BlockedPairs, Cache, Indexer, Keeping, Sweeper};
+use crate::cache::{Cache, Indexer, JudgedPairs, Keeping, Sweeper};
 use crate::config::{Config, Secret};
 use crate::gateway::{AiSwitch, Gateway};
 use crate::http::{self, Shutdown};
@@ -83,7 +83,8 @@ impl App {
         let lock = DataLock::acquire(&config.data_dir)?;
         let telemetry = Arc::new(Telemetry::new());
         let store = Arc::new(open_store(config).await?);
-        let blocked = BlockedPairs::new(store.blocked_pairs().await?);
+        let judged = store.judged_pairs().await?;
+        let judged = JudgedPairs::new(judged.into_iter().map(|pair| (pair.keys.0, pair.keys.1, pair.verdict)));
         let semantic = build::semantic_tier(config, models, &telemetry).await;
         let (writes, background) = (TaskTracker::new(), TaskTracker::new());
         let stop = CancellationToken::new();
@@ -91,7 +92,7 @@ impl App {
             config.cache.memory_capacity_bytes,
             Arc::clone(&store),
             semantic,
-            blocked,
+            judged,
             Arc::clone(&telemetry),
             writes.clone(),
         ));

@@ -4,13 +4,14 @@
 //! long is a miss, a counter and one warning: the cache may never break a request. The rules are pure and live apart:
 //! `policy`, `freshness`, `decision`, `guards`, `volatile` do no I/O and read no clock.
 
-mod blocked;
 mod clock;
 pub mod decision;
 mod freshness;
 pub mod guards;
 mod hits;
 mod indexer;
+mod judged;
+mod judged_pairs;
 mod memory;
 mod nearest;
 mod policy;
@@ -33,15 +34,18 @@ use crate::chat::{
 use crate::config::{CacheMode, SemanticConfig};
 use crate::embed::{EmbedError, Embedding};
 use crate::index::Point;
-use crate::store::{NewEntry, RememberedRequest, Selection, Store, StoreError, StoredVector};
+use crate::store::{
+    JudgedPair, NewEntry, RememberedRequest, Selection, Store, StoreError, StoredVector,
+};
 use crate::telemetry::Telemetry;
 
-pub use blocked::BlockedPairs;
 pub use clock::WallClock;
 pub use freshness::Accepts;
 pub use indexer::Indexer;
+pub use judged::Judged;
+pub use judged_pairs::JudgedPairs;
 pub use policy::{Policy, Skip, judge_answer, judge_worth, shares_with_similar};
-pub use semantic::{Judged, ModelLimits, SemanticTier};
+pub use semantic::{ModelLimits, SemanticTier};
 pub use sweeper::{Keeping, Sweeper};
 
 use hits::HitLog;
@@ -57,7 +61,7 @@ pub struct Cache {
     store: Arc<Store>,
     /// `None` where the model is missing: then only equal requests are answered.
     semantic: Option<SemanticTier>,
-    blocked: BlockedPairs,
+    judged: JudgedPairs,
     hits: HitLog,
     clock: WallClock,
     telemetry: Arc<Telemetry>,
@@ -156,7 +160,7 @@ impl Cache {
         memory_capacity_bytes: u64,
         store: Arc<Store>,
         semantic: Option<SemanticTier>,
-        blocked: BlockedPairs,
+        judged: JudgedPairs,
         telemetry: Arc<Telemetry>,
         writes: TaskTracker,
     ) -> Self {
@@ -164,7 +168,7 @@ impl Cache {
             memory: MemoryTier::new(memory_capacity_bytes),
             store,
             semantic,
-            blocked,
+            judged,
             hits: HitLog::default(),
             clock: WallClock::default(),
             telemetry,
@@ -397,18 +401,11 @@ impl Cache {
 
     /// Notes which entry a request was answered by, so that feedback can name it. Lossy by design: feedback is rare
     /// and a request must not wait for it.
-    pub fn remember_request(
-        &self,
-        tenant: &TenantId,
-        request_id: &str,
-        request_key: Fingerprint,
-        entry_key: Option<Fingerprint>,
-    ) {
-        let request = RememberedRequest { request_key, entry_key, at: self.now() };
+    pub fn remember_request(&self, tenant: &TenantId, request_id: &str, request: RememberedRequest) {
         self.store.remember_request(tenant, request_id, request);
     }
 
-    /// Returns the keys of the request and of the entry that answered it.
+    /// Returns what is known of a request that was answered.
     ///
     /// # Errors
     /// The store's.
@@ -416,18 +413,19 @@ impl Cache {
         &self,
         tenant: &TenantId,
         request_id: &str,
-    ) -> Result<Option<(Fingerprint, Option<Fingerprint>)>, StoreError> {
-        let found = self.store.recall_request(tenant, request_id, self.now()).await?;
-        Ok(found.map(|request| (request.request_key, request.entry_key)))
+    ) -> Result<Option<RememberedRequest>, StoreError> {
+        self.store.recall_request(tenant, request_id, self.now()).await
     }
 
-    /// Forbids two requests ever to answer each other.
+    /// Forbids two requests ever to answer each other, or has them always do it.
     ///
     /// # Errors
-    /// The store's; then nothing is blocked.
-    pub async fn block_pair(&self, one: Fingerprint, other: Fingerprint) -> Result<(), StoreError> {
-        self.store.block_pair(one, other).await?;
-        self.blocked.insert(one, other);
+    /// The store's; then nothing is changed.
+    pub async fn judge_pair(&self, pair: JudgedPair) -> Result<(), StoreError> {
+        let (keys, verdict) = (pair.keys, pair.verdict);
+        self.store.judge_pair(pair).await?;
+        self.judged.insert(keys.0, keys.1, verdict);
+        self.telemetry.judged(verdict.name());
         Ok(())
     }
 

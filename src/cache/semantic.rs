@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 
-use super::decision::{self, Decision, Explained, Layer, Layers, Pair, Settings, Verdict};
+use super::decision::{self, Decision, Layer, Layers, Pair, Settings};
 use super::guards::{self, Analysed, Scripts, Side};
 use super::{Cache, Hit, Question, millis_since};
 use crate::chat::{Entry, Fingerprint, SemanticKey, Tier, Timing};
@@ -60,7 +60,7 @@ impl ModelLimits {
 }
 
 /// Neighbours below this similarity are not even looked at; they are only counted as the best that was there.
-const SIMILARITY_FLOOR: f32 = 0.5;
+pub(super) const SIMILARITY_FLOOR: f32 = 0.5;
 
 /// What a look came to.
 pub(super) struct Sought {
@@ -78,20 +78,6 @@ impl Sought {
         let outcome = if self.hit.is_some() { "shadow_hit" } else { self.outcome };
         Self { hit: None, outcome, ..self }
     }
-}
-
-/// One neighbour, judged by every layer, for `explain`.
-#[derive(Clone)]
-pub struct Judged {
-    pub entry: Arc<Entry>,
-    pub similarity: f32,
-    /// The score by verifier and similarity; `None` where the verifier gave no word.
-    pub score: Option<f32>,
-    pub layers: Vec<Explained>,
-    /// What speaks against it besides the layers: each with its word.
-    pub objections: Vec<(&'static str, String)>,
-    /// Whether it is the one that would answer.
-    pub is_served: bool,
 }
 
 impl SemanticTier {
@@ -138,6 +124,9 @@ impl SemanticTier {
         timing: &mut Timing,
         embedding_out: &mut Option<Embedding>,
     ) -> Result<Option<Hit>, Broken> {
+        if let Some(hit) = self.by_alias(cache, question).await? {
+            return Ok(Some(hit));
+        }
         let began = Instant::now();
         let embedding = self.embed(prompt, &cache.telemetry).await?;
         timing.embed = Some(millis_since(began));
@@ -174,7 +163,7 @@ impl SemanticTier {
                 break;
             }
             let Some(entry) = self.follow(cache, question, neighbour).await? else { continue };
-            if cache.blocked.contains(question.key.fingerprint, entry.key) {
+            if cache.judged.is_blocked(question.key.fingerprint, entry.key) {
                 cache.telemetry.rejected("blocked");
                 continue;
             }
@@ -198,8 +187,23 @@ impl SemanticTier {
         Ok(None)
     }
 
+    /// Returns the entry of a request of which an administrator said that its answer serves this one too. A caller with a
+    /// threshold of its own wants to know how similar they are, and that nobody measured.
+    async fn by_alias(&self, cache: &Cache, question: &Question<'_>) -> Result<Option<Hit>, Broken> {
+        if question.threshold.is_some() {
+            return Ok(None);
+        }
+        for key in cache.judged.aliases(question.key.fingerprint) {
+            let entry = cache.load(&key).await?.filter(|entry| self.may_answer(cache, question, entry));
+            if let Some(entry) = entry {
+                return Ok(Some(Hit { entry, tier: Tier::Semantic, similarity: None }));
+            }
+        }
+        Ok(None)
+    }
+
     /// Has a pair looked at a second time. A panic in there is a failure like any other.
-    async fn verify(
+    pub(super) async fn verify(
         &self,
         cache: &Cache,
         asked: &str,
@@ -247,9 +251,11 @@ impl SemanticTier {
             cache.telemetry.repaired(1);
             return Ok(None);
         };
-        let is_of_partition = entry.semantic == question.key.semantic;
-        let may_answer = is_of_partition && question.admits(&entry, cache.now());
-        Ok(may_answer.then_some(entry))
+        Ok(self.may_answer(cache, question, &entry).then_some(entry))
+    }
+
+    fn may_answer(&self, cache: &Cache, question: &Question<'_>, entry: &Entry) -> bool {
+        entry.semantic == question.key.semantic && question.admits(entry, cache.now())
     }
 
     pub(super) fn configured_threshold(&self, question: &Question<'_>) -> f32 {
@@ -261,93 +267,6 @@ impl SemanticTier {
         let configured = settings.similarity_threshold;
         let similarity_threshold = question.threshold.map_or(configured, |asked| asked.max(configured));
         Settings { similarity_threshold, ..settings }
-    }
-
-    /// Judges the nearest entries by every layer, changing nothing. No budget: a person waits, not a request.
-    ///
-    /// # Errors
-    /// What broke, in words.
-    pub async fn judge(&self, cache: &Cache, question: &Question<'_>) -> Result<Vec<Judged>, String> {
-        let (Some(key), Some(prompt)) = (question.key.semantic, question.request.last_prompt()) else {
-            return Ok(Vec::new());
-        };
-        self.judge_neighbours(cache, question, key, prompt).await.map_err(|Broken(reason)| reason)
-    }
-
-    async fn judge_neighbours(
-        &self,
-        cache: &Cache,
-        question: &Question<'_>,
-        key: SemanticKey,
-        prompt: &str,
-    ) -> Result<Vec<Judged>, Broken> {
-        let embedding = self.embed(prompt, &cache.telemetry).await?;
-        let settings = self.settings(question);
-        let asked = Analysed::new(prompt);
-        let mut judged: Vec<Judged> = Vec::new();
-        for neighbour in self.neighbours(cache, question, key, &embedding, SIMILARITY_FLOOR).await? {
-            let Some(entry) = cache.view(&neighbour.key).await? else { continue };
-            let stored_prompt = entry.request.last_prompt().unwrap_or("");
-            let stored = Analysed::new(stored_prompt);
-            let mut pair = pair(&asked, &embedding, &stored, neighbour.similarity);
-            if !embedding.truncated() {
-                // A verifier that fails is one reading less, and the others are still worth seeing.
-                let score = self.verify(cache, prompt, stored_prompt, &mut Timing::default()).await;
-                pair.verified = score.ok();
-            }
-            let objections = objections(cache, question, &entry);
-            let layers = decision::verdicts(&pair, &settings);
-            let passes = layers.iter().all(|said| said.verdict != Verdict::Veto);
-            let is_first = !judged.iter().any(|earlier| earlier.is_served);
-            judged.push(Judged {
-                layers,
-                similarity: neighbour.similarity,
-                score: pair.verified.map(|verified| settings.weights.score(verified, pair.similarity)),
-                is_served: passes && is_first && objections.is_empty(),
-                objections,
-                entry,
-            });
-        }
-        Ok(judged)
-    }
-
-    /// Returns the nearest entry of the same owner outside the partition, to explain what sets the two apart. It is
-    /// never served.
-    ///
-    /// # Errors
-    /// What broke, in words.
-    pub async fn nearest_stranger(
-        &self,
-        cache: &Cache,
-        question: &Question<'_>,
-    ) -> Result<Option<(Arc<Entry>, f32)>, String> {
-        let Some(prompt) = question.request.last_prompt() else { return Ok(None) };
-        self.nearest_outside(cache, question, prompt).await.map_err(|Broken(reason)| reason)
-    }
-
-    async fn nearest_outside(
-        &self,
-        cache: &Cache,
-        question: &Question<'_>,
-        prompt: &str,
-    ) -> Result<Option<(Arc<Entry>, f32)>, Broken> {
-        let embedding = self.embed(prompt, &cache.telemetry).await?;
-        let owner = question.key.owner.to_string();
-        let search = Search {
-            vector: embedding.vector(),
-            within: Within::Owner(&owner),
-            now_ms: cache.now().0,
-            limit: question.settings.candidates.max(20),
-            similarity_min: SIMILARITY_FLOOR,
-        };
-        for neighbour in self.index.search(search).await? {
-            let Some(entry) = cache.view(&neighbour.key).await? else { continue };
-            let is_outside = entry.semantic != question.key.semantic;
-            if is_outside && entry.owner_names().owner() == question.key.owner {
-                return Ok(Some((entry, neighbour.similarity)));
-            }
-        }
-        Ok(None)
     }
 
     /// Embeds a prompt. A panic in there is a failure like any other: neither a request may fall over it nor the task that
@@ -396,25 +315,6 @@ impl SemanticTier {
     }
 }
 
-/// Says what speaks against an entry before any layer is asked.
-fn objections(cache: &Cache, question: &Question<'_>, entry: &Entry) -> Vec<(&'static str, String)> {
-    let mut objections = Vec::new();
-    if entry.semantic != question.key.semantic || entry.tenant != *question.tenant {
-        objections
-            .push(("partition", "the entry was written anew and is no longer of this partition".to_owned()));
-    }
-    if cache.blocked.contains(question.key.fingerprint, entry.key) {
-        objections.push(("blocked", "somebody said that this pair must never match".to_owned()));
-    }
-    if !entry.serves_limit(question.limit()) {
-        objections.push(("limit", "the answer is longer than the request's output limit".to_owned()));
-    }
-    if !question.accepts.admits(entry, cache.now()) {
-        objections.push(("freshness", "it is older than the request accepts".to_owned()));
-    }
-    objections
-}
-
 /// What broke; the reason carries no prompt.
 pub(super) struct Broken(pub(super) String);
 
@@ -425,7 +325,12 @@ impl<E: std::error::Error> From<E> for Broken {
 }
 
 /// Stored vectors always speak for the whole prompt: longer ones are kept for equal requests only.
-fn pair<'a>(asked: &'a Analysed, embedding: &Embedding, stored: &'a Analysed, similarity: f32) -> Pair<'a> {
+pub(super) fn pair<'a>(
+    asked: &'a Analysed,
+    embedding: &Embedding,
+    stored: &'a Analysed,
+    similarity: f32,
+) -> Pair<'a> {
     Pair {
         asked: Side { prompt: asked, tokens: embedding.tokens(), truncated: embedding.truncated() },
         // How many tokens it has is not kept.

@@ -54,6 +54,29 @@ pub async fn get(args: &AdminArgs, place: &Place, path: &str) -> anyhow::Result<
     ask(args, place, Method::GET, path, Bytes::new()).await
 }
 
+/// Returns the lines at one path of the admin API, wherever that is.
+///
+/// # Errors
+/// As [`post`].
+pub async fn get_lines(
+    args: &AdminArgs,
+    place: &Place,
+    path: &str,
+    query: &[(&str, &str)],
+) -> anyhow::Result<String> {
+    // Any address will do to have the query encoded.
+    let mut url = Url::parse("http://localhost")?.join(path)?;
+    if !query.is_empty() {
+        url.query_pairs_mut().extend_pairs(query);
+    }
+    let path = url.as_str().trim_start_matches("http://localhost");
+    let answer = send(args, place, request(Method::GET, path, Bytes::new())?).await?;
+    if !answer.status().is_success() {
+        return Err(understood(&answer).expect_err("a refusal is no answer"));
+    }
+    Ok(String::from_utf8(answer.into_body().into())?)
+}
+
 /// Returns what the server that holds the data folder says of itself, and its process id; `None` if none holds it.
 pub async fn stats_of_holder(config: &Config) -> Option<(u32, anyhow::Result<Value>)> {
     let running = DataLock::read(&config.data_dir)?;
@@ -73,16 +96,18 @@ async fn ask(
     path: &str,
     body: Bytes,
 ) -> anyhow::Result<Value> {
-    let request = request(method, path, body)?;
-    let answer = match Admin::find(args, place).await? {
-        Admin::Server(server) => server.send(request).await?,
+    understood(&send(args, place, request(method, path, body)?).await?)
+}
+
+async fn send(args: &AdminArgs, place: &Place, request: Request<Bytes>) -> anyhow::Result<Response<Bytes>> {
+    match Admin::find(args, place).await? {
+        Admin::Server(server) => server.send(request).await,
         Admin::Folder(app) => {
             let answer = app.ask_admin(request).await;
             app.close(Instant::now()).await;
-            answer
+            Ok(answer)
         }
-    };
-    understood(&answer)
+    }
 }
 
 fn request(method: Method, path: &str, body: Bytes) -> anyhow::Result<Request<Bytes>> {
@@ -151,7 +176,8 @@ impl Server {
             value.set_sensitive(true);
             headers.insert(header::AUTHORIZATION, value);
         }
-        let url = self.address.join(parts.uri.path())?;
+        let mut url = self.address.join(parts.uri.path())?;
+        url.set_query(parts.uri.query());
         let outgoing = Outgoing { method: parts.method, url, headers, body };
         let limits = CallLimits::until(Instant::now() + ANSWER_TIMEOUT, CONNECT_TIMEOUT);
         let answer = async {

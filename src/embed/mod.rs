@@ -87,6 +87,11 @@ impl Embedding {
         &self.vector
     }
 
+    /// Returns the cosine of the two, which is their dot product.
+    pub fn similarity(&self, other: &Self) -> f32 {
+        self.vector.iter().zip(other.vector.iter()).map(|(one, other)| one * other).sum()
+    }
+
     /// Returns how many tokens the model read, its special tokens included; never more than its window.
     pub fn tokens(&self) -> usize {
         self.tokens

@@ -202,6 +202,10 @@ fn candidate(judged: Judged) -> Candidate {
             reason: explained.reason,
         })
         .collect();
+    if judged.is_alias {
+        let reason = Some("an administrator said that one answer serves both, so no layer is asked".to_owned());
+        layers.insert(0, LayerReading { layer: "alias", verdict: "pass", reason });
+    }
     for (layer, reason) in judged.objections {
         layers.insert(0, LayerReading { layer, verdict: "veto", reason: Some(reason) });
     }

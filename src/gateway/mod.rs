@@ -29,12 +29,13 @@ use crate::cache::{Accepts, Cache, Hit, Lookup, Policy, Question};
 use crate::chat::{ChatRequest, Directives, EndUser, Key, OwnerNames, Tier, Timing, UnixMillis};
 use crate::config::{CacheMode, Config, OnDisconnect, QualityConfig};
 use crate::router::{Route, Router};
+use crate::store::RememberedRequest;
 use crate::telemetry::Telemetry;
 
 pub use bill::Bill;
 pub use curate::{AiHealth, EmbedderHealth, ListedModel, Stats};
 pub use explain::{Candidate, Explanation, LayerReading, PolicyReading, Stranger, TierReading};
-pub use feedback::{About, FeedbackError, Removed, Verdict};
+pub use feedback::{About, Done, FeedbackError, RequestName, Verdict};
 pub use generation::{Conclusion, LiveAnswer};
 pub use outcome::{Answer, GatewayError, Outcome};
 pub use switch::AiSwitch;
@@ -169,6 +170,7 @@ impl Gateway {
     /// [`GatewayError`]; the cache alone never causes one but [`GatewayError::OnlyIfCached`].
     pub async fn answer(self: &Arc<Self>, ask: Ask) -> Result<Outcome, GatewayError> {
         let (tenant, request_id) = (ask.directives.tenant.clone(), Arc::clone(&ask.request_id));
+        let request = Arc::clone(&ask.request);
         let outcome = self.journey(ask).await?;
         if let Some(saved) = outcome.bill.saved_usd {
             self.telemetry.saved(saved);
@@ -178,7 +180,10 @@ impl Gateway {
                 Answer::Whole(_) => outcome.entry,
                 Answer::Live(live) => live.becomes(),
             };
-            self.cache.remember_request(&tenant, &request_id, key, entry);
+            let is_anothers = outcome.tier == Some(Tier::Semantic);
+            let prompt = is_anothers.then(|| request.last_prompt()).flatten().map(Arc::from);
+            let answered = RememberedRequest { request_key: key, entry_key: entry, prompt, at: self.cache.now() };
+            self.cache.remember_request(&tenant, &request_id, answered);
         }
         Ok(outcome)
     }

@@ -99,7 +99,7 @@ pub fn admin(state: Arc<AppState>, keys: &Keys) -> Router {
         .route("/admin/entries/{key}", get(entries::show).delete(entries::remove))
         .route("/admin/invalidate", post(invalidate::invalidate))
         .route("/admin/explain", post(explain::explain))
-        .route("/admin/feedback", post(feedback::admin_feedback))
+        .route("/admin/feedback", get(feedback::export).post(feedback::admin_feedback))
         .route("/admin/ai", get(ai::show).put(ai::turn))
         .route("/admin/reload", post(reload::reload))
         .route_layer(from_fn(record::log))

@@ -48,7 +48,9 @@ struct StoreJson {
     entries: u64,
     bytes: u64,
     vectors: u64,
+    /// Pairs of prompts that were said to be wrong, and right.
     blocked_pairs: u64,
+    aliases: u64,
     /// When the oldest entry was made.
     oldest: Option<String>,
     /// Rows found damaged and removed since the start.
@@ -81,9 +83,9 @@ pub(super) async fn stats(State(state): State<Arc<AppState>>) -> Response {
 }
 
 fn store_json(stats: StoreStats) -> StoreJson {
-    let StoreStats { entries, bytes, vectors, blocked_pairs, oldest, damaged, requests_dropped } = stats;
+    let StoreStats { entries, bytes, vectors, blocked_pairs, aliases, oldest, damaged, requests_dropped } = stats;
     let oldest = oldest.and_then(json::moment);
-    StoreJson { entries, bytes, vectors, blocked_pairs, oldest, damaged, requests_dropped }
+    StoreJson { entries, bytes, vectors, blocked_pairs, aliases, oldest, damaged, requests_dropped }
 }
 
 fn index_json(status: Status) -> IndexJson {

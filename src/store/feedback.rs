@@ -1,4 +1,4 @@
-//! Which entry answered that request, and which prompts must never match again?
+//! Which entry answered that request?
 //!
 //! Every request is remembered, hits too, so remembering must cost next to nothing: it goes into a bounded map, and
 //! the writer puts the map down every now and then, many rows in a statement. What does not fit is dropped and
@@ -11,8 +11,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::database::{Connection, Row, Statement, sql};
-use super::writer::Write;
-use super::{READ_TIMEOUT, SCAN_TIMEOUT, Store, StoreError};
+use super::{READ_TIMEOUT, Store, StoreError};
 use crate::chat::{Fingerprint, TenantId, UnixMillis};
 
 /// How long a verdict may be given.
@@ -24,20 +23,32 @@ const WAITING: usize = 2048;
 /// short ones; about here a row is cheapest.
 const ROWS: usize = 16;
 /// Values of one row.
-const COLUMNS: usize = 5;
+const COLUMNS: usize = 6;
 /// The most requests kept, whatever their age: at a thousand requests a second a day would be 86 million.
 const KEPT: i64 = 1_000_000;
 /// The most rows that one sweep removes.
 const SWEPT: i64 = 4096;
 
 /// What is known of a request that was answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct RememberedRequest {
     /// The request's own key.
     pub request_key: Fingerprint,
     /// The key of the entry that answered it or that it wrote; `None` where there is none.
     pub entry_key: Option<Fingerprint>,
+    /// What was asked, where another request's entry answered.
+    pub prompt: Option<Arc<str>>,
     pub at: UnixMillis,
+}
+
+/// Prompts may not reach a log.
+impl std::fmt::Debug for RememberedRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { request_key, entry_key, at, prompt: _ } = self;
+        let mut said = f.debug_struct("RememberedRequest");
+        said.field("request_key", request_key).field("entry_key", entry_key).field("at", at);
+        said.finish_non_exhaustive()
+    }
 }
 
 type Waiting = HashMap<(TenantId, String), RememberedRequest>;
@@ -72,7 +83,7 @@ impl Recent {
     pub(super) fn recall(&self, tenant: &TenantId, request_id: &str) -> Option<RememberedRequest> {
         let id = (tenant.clone(), request_id.to_owned());
         let maps = self.maps();
-        maps.waiting.get(&id).or_else(|| maps.in_writing.get(&id)).copied()
+        maps.waiting.get(&id).or_else(|| maps.in_writing.get(&id)).cloned()
     }
 
     /// Returns how many were lost because too many waited or could not be written.
@@ -120,17 +131,6 @@ impl Store {
         let rows = self.read(request(tenant, request_id, now), READ_TIMEOUT).await?;
         rows.first().map(read_request).transpose()
     }
-
-    /// Forbids a semantic match between two prompts, in either direction, for ever.
-    pub async fn block_pair(&self, one: Fingerprint, other: Fingerprint) -> Result<(), StoreError> {
-        self.write(Write::BlockPair(one, other)).await.map(drop)
-    }
-
-    /// Returns all pairs that must not match, each once, the smaller key first.
-    pub async fn blocked_pairs(&self) -> Result<Vec<(Fingerprint, Fingerprint)>, StoreError> {
-        let rows = self.read(sql(BLOCKED_PAIRS), SCAN_TIMEOUT).await?;
-        rows.iter().map(|row| Ok((row.digest("smaller")?, row.digest("larger")?))).collect()
-    }
 }
 
 /// Begins the statement that writes requests down, for so many of them.
@@ -142,9 +142,10 @@ fn insert_of(rows: usize) -> String {
     };
     let rows: Vec<_> = (0..rows).map(row).collect();
     format!(
-        "INSERT INTO requests (tenant, request_id, request_key, entry_key, at) VALUES {} \
+        "INSERT INTO requests (tenant, request_id, request_key, entry_key, at, prompt) VALUES {} \
          ON CONFLICT (tenant, request_id) DO UPDATE SET \
-         request_key = excluded.request_key, entry_key = excluded.entry_key, at = excluded.at",
+         request_key = excluded.request_key, entry_key = excluded.entry_key, at = excluded.at, \
+         prompt = excluded.prompt",
         rows.join(", ")
     )
 }
@@ -179,11 +180,12 @@ fn bind_request(
         .bind(request.request_key.as_bytes())
         .bind(request.entry_key.as_ref().map(Fingerprint::as_bytes))
         .bind(request.at.0)
+        .bind(request.prompt.as_deref())
 }
 
 /// Returns the query for a request that may still be judged.
 fn request(tenant: &TenantId, request_id: &str, now: UnixMillis) -> Statement {
-    sql("SELECT request_key, entry_key, at FROM requests WHERE tenant = $1 AND request_id = $2 AND at > $3")
+    sql("SELECT request_key, entry_key, at, prompt FROM requests WHERE tenant = $1 AND request_id = $2 AND at > $3")
         .bind(tenant.as_str())
         .bind(request_id)
         .bind(born_after(now))
@@ -196,6 +198,7 @@ fn read_request(row: &Row) -> Result<RememberedRequest, StoreError> {
         request_key: row.digest("request_key")?,
         entry_key: entry_key.and_then(|bytes| Fingerprint::try_from(bytes.as_slice()).ok()),
         at: UnixMillis(row.get("at")?),
+        prompt: row.get::<Option<String>>("prompt")?.map(Arc::from),
     })
 }
 
@@ -219,19 +222,3 @@ pub(super) async fn sweep_requests(connection: &mut Connection, now: UnixMillis)
     .bind(SWEPT);
     Ok(connection.execute(statement).await? >= SWEPT.unsigned_abs())
 }
-
-/// Forbids a match between two prompts, in either direction.
-pub(super) async fn block_pair(
-    connection: &mut Connection,
-    one: Fingerprint,
-    other: Fingerprint,
-) -> Result<(), StoreError> {
-    let (smaller, larger) = if one <= other { (one, other) } else { (other, one) };
-    let statement = sql("INSERT INTO blocked_pairs (smaller, larger) VALUES ($1, $2) ON CONFLICT DO NOTHING")
-        .bind(smaller.as_bytes())
-        .bind(larger.as_bytes());
-    connection.execute(statement).await.map(drop)
-}
-
-/// The query for all pairs that must not match.
-const BLOCKED_PAIRS: &str = "SELECT smaller, larger FROM blocked_pairs";

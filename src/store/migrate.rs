@@ -89,6 +89,11 @@ fn migrator(connection: &Connection) -> Migrator {
                     include_str!(concat!("../../migrations/", $folder, "/0002_resilience.sql"))
                         .into_sql_str(),
                 ),
+                migration(
+                    3,
+                    "feedback",
+                    include_str!(concat!("../../migrations/", $folder, "/0003_feedback.sql")).into_sql_str(),
+                ),
             ]
         };
     }

@@ -15,6 +15,7 @@ mod feedback;
 mod job_record;
 mod job_writes;
 mod jobs;
+mod judged_pairs;
 mod known;
 mod lock;
 mod migrate;
@@ -41,6 +42,7 @@ pub use self::breakers::StoredBreaker;
 pub use self::entries::{NewEntry, Touch};
 pub use self::error::StoreError;
 pub use self::feedback::RememberedRequest;
+pub use self::judged_pairs::{JudgedPair, PairVerdict};
 pub use self::jobs::{ClaimedJob, JobEnd, JobId, JobRequest, JobState, NewJob, StoredJob};
 pub use self::lock::{DataLock, LockError, Running};
 pub use self::open::Opened;
@@ -100,7 +102,9 @@ pub struct StoreStats {
     /// Bytes that entries, contexts and vectors take, as eviction counts them.
     pub bytes: u64,
     pub vectors: u64,
+    /// Pairs of requests of which somebody said that they must never answer each other, and that they may.
     pub blocked_pairs: u64,
+    pub aliases: u64,
     /// When the entry was made that has been here the longest.
     pub oldest: Option<UnixMillis>,
     /// Rows found damaged and removed since the start.
@@ -269,7 +273,8 @@ impl Store {
         let rows = self
             .read(
                 sql("SELECT (SELECT count(*) FROM entries) AS entries, (SELECT count(*) FROM vectors) AS vectors, \
-                     (SELECT count(*) FROM blocked_pairs) AS pairs, (SELECT created_at FROM entries ORDER BY id LIMIT 1) AS oldest"),
+                     (SELECT count(*) FROM judged_pairs WHERE verdict = 'wrong') AS blocked, \
+                     (SELECT count(*) FROM judged_pairs WHERE verdict = 'right') AS aliases, (SELECT created_at FROM entries ORDER BY id LIMIT 1) AS oldest"),
                 SCAN_TIMEOUT,
             )
             .await?;
@@ -279,7 +284,8 @@ impl Store {
             entries: unsigned(row.get("entries")?),
             bytes: unsigned(only(&used)?.get("bytes")?),
             vectors: unsigned(row.get("vectors")?),
-            blocked_pairs: unsigned(row.get("pairs")?),
+            blocked_pairs: unsigned(row.get("blocked")?),
+            aliases: unsigned(row.get("aliases")?),
             oldest: row.get::<Option<i64>>("oldest")?.map(UnixMillis),
             damaged: self.damaged.load(Ordering::Relaxed),
             requests_dropped: self.recent.dropped(),

@@ -15,8 +15,9 @@ use tokio_util::sync::CancellationToken;
 use super::breakers::{StoredBreaker, put_breakers};
 use super::database::{Connection, Target, sql};
 use super::entries::{EncodedEntry, Touch, ids, remove_entries, remove_keys, touch};
-use super::feedback::{Recent, block_pair, sweep_requests, write_requests};
+use super::feedback::{Recent, sweep_requests, write_requests};
 use super::job_writes::{JobWrite, TakenJob};
+use super::judged_pairs::{JudgedPair, put_judged_pair};
 use super::vectors::{StoredVector, put_vector};
 use super::{Selection, StoreError, eviction};
 use crate::chat::{Fingerprint, UnixMillis};
@@ -50,7 +51,7 @@ pub(super) enum Write {
         excess_bytes: u64,
         now: UnixMillis,
     },
-    BlockPair(Fingerprint, Fingerprint),
+    JudgePair(Box<JudgedPair>),
     /// Replaces all breakers.
     PutBreakers(Vec<StoredBreaker>),
     Job(JobWrite),
@@ -105,8 +106,8 @@ impl Write {
                 has_more = freed_bytes < *excess_bytes && !evicted.keys.is_empty();
                 evicted.keys
             }
-            Self::BlockPair(one, other) => {
-                block_pair(connection, *one, *other).await?;
+            Self::JudgePair(pair) => {
+                put_judged_pair(connection, pair).await?;
                 Vec::new()
             }
             Self::PutBreakers(all) => {

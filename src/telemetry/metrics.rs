@@ -24,6 +24,7 @@ const COUNTERS: &[(&str, &str)] = &[
         "refrain_semantic_rejected_total",
         "Neighbours that were near but not served, by the layer that refused.",
     ),
+    ("refrain_feedback_total", "Pairs of prompts that somebody judged, by verdict: right, wrong."),
     ("refrain_degraded_total", "Requests that a step of the ladder answered, by step."),
     ("refrain_singleflight_followers_total", "Requests that waited for an equal one, by its ending."),
     ("refrain_upstream_requests_total", "Calls of upstreams, by provider, model and outcome."),
@@ -254,6 +255,11 @@ impl Telemetry {
     /// Counts entries that were removed.
     pub fn removed(&self, reason: &'static str, entries: u64) {
         self.counter("refrain_cache_removed_total", [("reason", reason)]).increment(entries);
+    }
+
+    /// Counts a pair of prompts that somebody judged.
+    pub fn judged(&self, verdict: &'static str) {
+        self.counter("refrain_feedback_total", [("verdict", verdict)]).increment(1);
     }
 
     /// Counts a neighbour that was near but not served.

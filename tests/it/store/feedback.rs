@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use refrain::chat::{TenantId, UnixMillis};
-use refrain::store::RememberedRequest;
+use refrain::store::{JudgedPair, PairVerdict, RememberedRequest};
 
 use super::{NOW, Place, key, on_both};
 
@@ -16,15 +16,15 @@ on_both! {
 }
 
 fn request(entry: Option<&str>, at: UnixMillis) -> RememberedRequest {
-    RememberedRequest { request_key: key("asked"), entry_key: entry.map(key), at }
+    RememberedRequest { request_key: key("asked"), entry_key: entry.map(key), prompt: None, at }
 }
 
 async fn a_request_is_recalled_at_once_and_after_a_restart(place: Place) {
     let (acme, other) = (TenantId::new("acme"), TenantId::new("other"));
     let store = place.open().await;
     let (hit, miss) = (request(Some("answered"), NOW), request(None, NOW));
-    store.remember_request(&acme, "1", hit);
-    store.remember_request(&acme, "2", miss);
+    store.remember_request(&acme, "1", hit.clone());
+    store.remember_request(&acme, "2", miss.clone());
     assert_eq!(store.recall_request(&acme, "1", NOW).await.unwrap(), Some(hit));
     store.close().await;
 
@@ -78,12 +78,35 @@ async fn a_flood_of_requests_is_dropped_and_counted(place: Place) {
     assert_eq!(place.rows("requests").await, 2048);
 }
 
-async fn a_blocked_pair_is_blocked_both_ways_for_ever(place: Place) {
+fn judged(one: &str, other: &str, verdict: PairVerdict) -> JudgedPair {
+    let tenant = Some(TenantId::new("acme"));
+    JudgedPair { keys: (key(one), key(other)), verdict, tenant, asked: None, stored: None, at: Some(NOW) }
+}
+
+async fn a_judged_pair_is_kept_once_with_the_last_verdict(place: Place) {
     let store = place.open().await;
-    store.block_pair(key("a"), key("b")).await.unwrap();
-    store.block_pair(key("b"), key("a")).await.unwrap();
+    let texts = |pair| JudgedPair { asked: Some("asked".into()), stored: Some("stored".into()), ..pair };
+    store.judge_pair(texts(judged("a", "b", PairVerdict::Wrong))).await.unwrap();
+    store.judge_pair(judged("b", "a", PairVerdict::Right)).await.unwrap();
+    store.judge_pair(judged("a", "c", PairVerdict::Wrong)).await.unwrap();
+    let stats = store.stats().await.unwrap();
+    assert_eq!((stats.blocked_pairs, stats.aliases), (1, 1));
     store.close().await;
     let store = place.open().await;
-    let pair = (key("a").min(key("b")), key("a").max(key("b")));
-    assert_eq!(store.blocked_pairs().await.unwrap(), [pair]);
+    let mut kept = store.judged_pairs().await.unwrap();
+    kept.sort_by_key(|pair| pair.verdict == PairVerdict::Wrong);
+    let ordered = |one: &str, other: &str| (key(one).min(key(other)), key(one).max(key(other)));
+    let right = JudgedPair { keys: ordered("a", "b"), ..judged("a", "b", PairVerdict::Right) };
+    let wrong = JudgedPair { keys: ordered("a", "c"), ..judged("a", "c", PairVerdict::Wrong) };
+    // What was known of the prompts before is known still.
+    assert_eq!(kept, [texts(right), wrong]);
+}
+
+async fn what_was_asked_of_anothers_entry_is_remembered(place: Place) {
+    let (store, acme) = (place.open().await, TenantId::new("acme"));
+    let hit = RememberedRequest { prompt: Some("How far is it?".into()), ..request(Some("entry"), NOW) };
+    store.remember_request(&acme, "1", hit.clone());
+    assert_eq!(store.recall_request(&acme, "1", NOW).await.unwrap(), Some(hit.clone()));
+    store.close().await;
+    assert_eq!(place.open().await.recall_request(&acme, "1", NOW).await.unwrap(), Some(hit));
 }

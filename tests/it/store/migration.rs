@@ -60,7 +60,7 @@ async fn an_older_store_is_of_this_version_afterwards(place: Place) {
     place.first_version().await;
     let (store, opened) = place.opened().await;
     assert_eq!(opened, Opened::Migrated { from: 1, copy: None }, "nothing in it was worth a copy");
-    assert_eq!(store.blocked_pairs().await.unwrap().len(), 1);
+    assert_eq!(store.judged_pairs().await.unwrap().len(), 1);
     store.put(new(entry("q"))).await.unwrap();
     assert_eq!(store.breakers().await.unwrap(), []);
     store.close().await;
@@ -76,7 +76,7 @@ async fn a_migration_that_fails_changes_nothing(place: Place) {
     place.execute("DROP TABLE jobs", "DROP TABLE jobs").await;
     let (store, opened) = place.opened().await;
     assert_eq!(opened, Opened::Migrated { from: 1, copy: None });
-    assert_eq!(store.blocked_pairs().await.unwrap().len(), 1);
+    assert_eq!(store.judged_pairs().await.unwrap().len(), 1);
 }
 
 /// An entry as the first version kept it, which knew no quality.
