@@ -13,7 +13,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import families
+
 SEED = "refrain-1"
+# Pairs that are drawn of a family that is chosen by or reported on.
+FAMILY_PAIRS = 24
 
 
 @dataclass(frozen=True)
@@ -129,8 +133,16 @@ class Data:
     qqp: Split
     paws: Split
     checklist: Split
+    # Prompts of the project's own: the files beside this one.
+    families: families.Families
     # Utterances with their intents, those for training and those for streams that are reported on.
     intents: list[tuple[str, str]]
+
+
+    def family_pairs(self, part: str) -> list[Pair]:
+        """Pairs of the families that are chosen by or reported on, half of them of one answer."""
+        drawn = families.sampled(getattr(self.families, part), FAMILY_PAIRS, seed=1)
+        return list(dict.fromkeys(Pair(*row) for row in drawn))
 
 
 def load(folder: Path) -> Data:
@@ -147,6 +159,7 @@ def load(folder: Path) -> Data:
         qqp=split(qqp, choose=0.05, report=0.10),
         paws=split(paws, choose=0.10, report=0.25),
         checklist=split(checklist, 0.10, 0.40, [family(pair.kind) for pair in checklist]),
+        families=families.split(families.read_all(), share, choose=0.10, report=0.10),
         intents=intents,
     )
     # The sets share questions: what any of them keeps back, none of them trains on.
@@ -169,8 +182,9 @@ def main() -> None:
     asked.out.mkdir(parents=True, exist_ok=True)
     data = load(asked.data)
     summary = {}
-    for name in ["qqp", "paws", "checklist"]:
-        halves: Split = getattr(data, name)
+    own = Split([], data.family_pairs("choose"), data.family_pairs("report"))
+    for name in ["qqp", "paws", "checklist", "families"]:
+        halves: Split = own if name == "families" else getattr(data, name)
         summary[name] = {}
         for part in ["train", "choose", "report"]:
             chosen: list[Pair] = getattr(halves, part)

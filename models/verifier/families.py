@@ -10,6 +10,7 @@ share few words, and traps that share nearly all.
 import random
 import re
 import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,7 +47,9 @@ def read(path: Path) -> list[Family]:
             name, _, values = line.partition(":")
             if not re.fullmatch(r"\w+", name.strip()) or not values:
                 raise SystemExit(f"{at}: before the first `=` stand slots, `name: value / synonym; value`")
-            family.slots[name.strip()] = [[one.strip() for one in value.split("/")] for value in values.split(";")]
+            family.slots[name.strip()] = [
+                [one.strip() for one in re.split(r"\s/\s", value)] for value in values.split(";")
+            ]
             continue
         if {name for name in SLOT.findall(line) if name in family.slots} != set(family.slots):
             raise SystemExit(f"{at}: names not every slot of its family ({', '.join(family.slots)}): {line}")
@@ -55,6 +58,11 @@ def read(path: Path) -> list[Family]:
         if any(len(wordings) < 2 for wordings in family.intents) or len(family.intents) < 2:
             raise SystemExit(f"{path}: family `{family.name}` needs two intents of two wordings each")
     return families
+
+
+def read_all() -> list[Family]:
+    """Reads every family of the project."""
+    return [family for path in sorted((Path(__file__).parent / "families").glob("*.txt")) for family in read(path)]
 
 
 def said(wording: str, values: dict[str, list[str]], chance: random.Random) -> str:
@@ -84,6 +92,30 @@ def pair(family: Family, chance: random.Random) -> tuple[str, str, int, str]:
         words = set(one.lower().split())
         other = max(family.intents[there], key=lambda text: len(words & set(text.lower().split())) / len(words | set(text.lower().split())))
     return said(one, values, chance), said(other, others, chance), 0, "family"
+
+
+@dataclass
+class Families:
+    """Families to train on, to choose by, and to report on, by their names alone."""
+
+    train: list[Family]
+    choose: list[Family]
+    report: list[Family]
+
+
+def split(found: Iterable[Family], share: Callable[[str], float], choose: float, report: float) -> Families:
+    parts = Families([], [], [])
+    for family in found:
+        at = share(f"family {family.name}")
+        part = parts.report if at < report else parts.choose if at < report + choose else parts.train
+        part.append(family)
+    return parts
+
+
+def sampled(found: list[Family], times: int, seed: int) -> list[tuple[str, str, int, str]]:
+    """So many pairs of each family, the same ones every time."""
+    chance = random.Random(seed)
+    return [pair(family, chance) for family in found for _ in range(times)]
 
 
 def main() -> None:

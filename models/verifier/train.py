@@ -25,6 +25,7 @@ from tokenizers import Tokenizer
 from torch.nn import functional
 
 import data
+import families
 import measure
 import traps
 from data import Pair
@@ -45,21 +46,22 @@ class Plan:
 
     layers: int = 6
     epochs: int = 2
-    batch: int = 64
-    rate: float = 1e-4
+    batch: int = 32
+    rate: float = 7e-5
     warmup: float = 0.05
     smoothing: float = 0.05
     seed: int = 1
     # Rows made per epoch, and how often given ones are repeated.
-    made_traps: int = 46_000
-    near_repeats: int = 12_000
+    made_traps: int = 30_000
+    near_repeats: int = 8_000
     reworded_repeats: int = 8_000
     templates: int = 6_000
     materials: int = 4_000
     other_intents: int = 6_000
     paws_times: int = 3
     checklist_times: int = 2
-    own_times: int = 6
+    own_times: int = 4
+    families: int = 40_000
 
 
 def weights(folder: Path) -> Path:
@@ -108,6 +110,7 @@ class Rows:
         for _ in range(plan.materials):
             rows.append(Pair(*traps.material(*chance.sample(self.questions, 2), chance)))
         rows += self.intents(plan.other_intents, chance)
+        rows += self.families(plan.families, chance)
         chance.shuffle(rows)
         return [Pair(p.b, p.a, p.label, p.kind) if chance.random() < 0.5 else p for p in rows]
 
@@ -150,6 +153,16 @@ class Rows:
             repeat = chance.choice(list(traps.REPEATS.values()))(pair.b, chance)
             if repeat:
                 made.append(Pair(pair.a, repeat, 1, "made reworded"))
+        return made
+
+    def families(self, count: int, chance: random.Random) -> list[Pair]:
+        """Half of them of one answer; some of either kind near-repeated on top."""
+        made = []
+        for _ in range(count):
+            a, b, label, kind = families.pair(chance.choice(self.known.families.train), chance)
+            if chance.random() < 0.15:
+                b = traps.REPEATS[chance.choice(["filler", "casing", "typo", "contraction"])](b, chance) or b
+            made.append(Pair(a, b, label, kind))
         return made
 
     def intents(self, count: int, chance: random.Random) -> list[Pair]:
@@ -256,6 +269,7 @@ def train(plan: Plan, known: data.Data, model_folder: Path, out: Path, start: Pa
     optimizer = torch.optim.AdamW(groups, lr=plan.rate)
     maker = Rows(plan, known)
     choose = {"qqp": known.qqp.choose, "paws": known.paws.choose, "checklist": known.checklist.choose}
+    choose["families"] = known.family_pairs("choose")
     saved = out / "checkpoint.pt"
     begun, done = 0, 0
     if saved.exists():

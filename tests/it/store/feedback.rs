@@ -1,4 +1,4 @@
-//! Feedback: requests remembered for a day, pairs that never match again.
+//! Feedback: requests remembered for a day, pairs of prompts that somebody judged.
 
 use std::time::Duration;
 
@@ -12,7 +12,8 @@ on_both! {
     of_equal_ids_the_latest_counts
     a_request_is_forgotten_after_a_day
     a_flood_of_requests_is_dropped_and_counted
-    a_blocked_pair_is_blocked_both_ways_for_ever
+    a_judged_pair_is_kept_once_with_the_last_verdict
+    what_was_asked_of_anothers_entry_is_remembered
 }
 
 fn request(entry: Option<&str>, at: UnixMillis) -> RememberedRequest {
@@ -25,7 +26,7 @@ async fn a_request_is_recalled_at_once_and_after_a_restart(place: Place) {
     let (hit, miss) = (request(Some("answered"), NOW), request(None, NOW));
     store.remember_request(&acme, "1", hit.clone());
     store.remember_request(&acme, "2", miss.clone());
-    assert_eq!(store.recall_request(&acme, "1", NOW).await.unwrap(), Some(hit));
+    assert_eq!(store.recall_request(&acme, "1", NOW).await.unwrap(), Some(hit.clone()));
     store.close().await;
 
     let store = place.open().await;
