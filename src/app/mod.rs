@@ -84,7 +84,8 @@ impl App {
         let telemetry = Arc::new(Telemetry::new());
         let store = Arc::new(open_store(config).await?);
         let judged = store.judged_pairs().await?;
-        let judged = JudgedPairs::new(judged.into_iter().map(|pair| (pair.keys.0, pair.keys.1, pair.verdict)));
+        let judged =
+            JudgedPairs::new(judged.into_iter().map(|pair| (pair.keys.0, pair.keys.1, pair.verdict)));
         let semantic = build::semantic_tier(config, models, &telemetry).await;
         let (writes, background) = (TaskTracker::new(), TaskTracker::new());
         let stop = CancellationToken::new();

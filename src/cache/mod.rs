@@ -34,9 +34,7 @@ use crate::chat::{
 use crate::config::{CacheMode, SemanticConfig};
 use crate::embed::{EmbedError, Embedding};
 use crate::index::Point;
-use crate::store::{
-    JudgedPair, NewEntry, RememberedRequest, Selection, Store, StoreError, StoredVector,
-};
+use crate::store::{JudgedPair, NewEntry, RememberedRequest, Selection, Store, StoreError, StoredVector};
 use crate::telemetry::Telemetry;
 
 pub use clock::WallClock;

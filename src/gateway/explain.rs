@@ -203,7 +203,8 @@ fn candidate(judged: Judged) -> Candidate {
         })
         .collect();
     if judged.is_alias {
-        let reason = Some("an administrator said that one answer serves both, so no layer is asked".to_owned());
+        let reason =
+            Some("an administrator said that one answer serves both, so no layer is asked".to_owned());
         layers.insert(0, LayerReading { layer: "alias", verdict: "pass", reason });
     }
     for (layer, reason) in judged.objections {

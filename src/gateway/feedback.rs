@@ -110,7 +110,8 @@ impl Gateway {
         };
         let default = TenantId::new("default");
         let found = self.cache.recall_request(tenant.unwrap_or(&default), &id).await?;
-        let RememberedRequest { request_key, entry_key, prompt, at: _ } = found.ok_or(FeedbackError::Unknown)?;
+        let RememberedRequest { request_key, entry_key, prompt, at: _ } =
+            found.ok_or(FeedbackError::Unknown)?;
         Ok(Asked { key: request_key, entry: entry_key, prompt })
     }
 

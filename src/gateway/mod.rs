@@ -182,7 +182,8 @@ impl Gateway {
             };
             let is_anothers = outcome.tier == Some(Tier::Semantic);
             let prompt = is_anothers.then(|| request.last_prompt()).flatten().map(Arc::from);
-            let answered = RememberedRequest { request_key: key, entry_key: entry, prompt, at: self.cache.now() };
+            let answered =
+                RememberedRequest { request_key: key, entry_key: entry, prompt, at: self.cache.now() };
             self.cache.remember_request(&tenant, &request_id, answered);
         }
         Ok(outcome)

@@ -123,10 +123,7 @@ struct PairJson<'a> {
 }
 
 /// Hands out what was said of pairs, a line of JSON each; not those of whose prompts nothing but the key is known.
-pub(super) async fn export(
-    State(state): State<Arc<AppState>>,
-    uri: Uri,
-) -> Result<Response, HttpError> {
+pub(super) async fn export(State(state): State<Arc<AppState>>, uri: Uri) -> Result<Response, HttpError> {
     let Query(ExportQuery { tenant }) =
         Query::try_from_uri(&uri).map_err(|error| HttpError::bad_request(error.body_text()))?;
     let pairs = state.gateway.load_full().judged_pairs(tenant.map(TenantId::new).as_ref()).await?;

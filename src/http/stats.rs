@@ -83,7 +83,8 @@ pub(super) async fn stats(State(state): State<Arc<AppState>>) -> Response {
 }
 
 fn store_json(stats: StoreStats) -> StoreJson {
-    let StoreStats { entries, bytes, vectors, blocked_pairs, aliases, oldest, damaged, requests_dropped } = stats;
+    let StoreStats { entries, bytes, vectors, blocked_pairs, aliases, oldest, damaged, requests_dropped } =
+        stats;
     let oldest = oldest.and_then(json::moment);
     StoreJson { entries, bytes, vectors, blocked_pairs, aliases, oldest, damaged, requests_dropped }
 }

@@ -79,16 +79,17 @@ fn read_pair(row: &Row) -> Result<JudgedPair, StoreError> {
 }
 
 /// Writes what was said of a pair over what was said before. What is not known now does not take away what was known.
-pub(super) async fn put_judged_pair(connection: &mut Connection, pair: &JudgedPair) -> Result<(), StoreError> {
+pub(super) async fn put_judged_pair(
+    connection: &mut Connection,
+    pair: &JudgedPair,
+) -> Result<(), StoreError> {
     let (one, other) = pair.keys;
     let (smaller, larger) = if one <= other { (one, other) } else { (other, one) };
-    let statement = sql(
-        "INSERT INTO judged_pairs (smaller, larger, verdict, tenant, asked, stored, at) \
+    let statement = sql("INSERT INTO judged_pairs (smaller, larger, verdict, tenant, asked, stored, at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (smaller, larger) DO UPDATE SET \
          verdict = excluded.verdict, tenant = coalesce(excluded.tenant, judged_pairs.tenant), \
          asked = coalesce(excluded.asked, judged_pairs.asked), \
-         stored = coalesce(excluded.stored, judged_pairs.stored), at = excluded.at",
-    )
+         stored = coalesce(excluded.stored, judged_pairs.stored), at = excluded.at")
     .bind(smaller.as_bytes())
     .bind(larger.as_bytes())
     .bind(pair.verdict.name())

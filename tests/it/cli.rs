@@ -67,7 +67,7 @@ fn a_failure_is_one_line_that_names_the_key() {
 fn a_wrong_command_line_is_exit_code_2() {
     let folder = tempfile::tempdir().unwrap();
     for line in
-        ["", "fly", "invalidate", "feedback wrong", "feedback wrong --key a --entry b", "explain", "key new"]
+        ["", "fly", "invalidate", "feedback wrong", "feedback right --key a --request-id b", "explain", "key new"]
     {
         let failed = output(folder.path(), line);
         assert_eq!(failed.status.code(), Some(2), "refrain {line}");

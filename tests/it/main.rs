@@ -9,6 +9,7 @@
 mod admin;
 mod ai_switch;
 mod alerts;
+mod aliases;
 mod bad_input;
 mod chains;
 mod cli;

@@ -168,7 +168,7 @@ async fn a_pair_that_somebody_called_wrong_never_matches_again() {
         (taken.status == 200).then(|| taken.json())
     })
     .await;
-    assert_eq!(taken, json!({"removed": 1, "pair_blocked": true}));
+    assert_eq!(taken, json!({"removed": 1, "pair_blocked": true, "alias": false}));
     // The entry is gone, and where it comes again the pair is still apart.
     let cached = [("cache-control", "only-if-cached")];
     assert_eq!(app.chat_with(chat(STORED), &cached).await.status, 504);
@@ -195,7 +195,7 @@ async fn feedback_after_a_miss_removes_what_the_request_wrote_and_an_unknown_id_
         (taken.status == 200).then(|| taken.json())
     })
     .await;
-    assert_eq!(taken, json!({"removed": 1, "pair_blocked": false}));
+    assert_eq!(taken, json!({"removed": 1, "pair_blocked": false, "alias": false}));
     assert_eq!(app.generate(STORED).await.source(), "upstream");
     let unknown = app.post("/v1/feedback", &[], json!({"request_id": "nobody", "verdict": "wrong"})).await;
     assert_eq!(unknown.status, 404);
