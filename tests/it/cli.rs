@@ -66,9 +66,15 @@ fn a_failure_is_one_line_that_names_the_key() {
 #[test]
 fn a_wrong_command_line_is_exit_code_2() {
     let folder = tempfile::tempdir().unwrap();
-    for line in
-        ["", "fly", "invalidate", "feedback wrong", "feedback right --key a --request-id b", "explain", "key new"]
-    {
+    for line in [
+        "",
+        "fly",
+        "invalidate",
+        "feedback wrong",
+        "feedback right --key a --request-id b",
+        "explain",
+        "key new",
+    ] {
         let failed = output(folder.path(), line);
         assert_eq!(failed.status.code(), Some(2), "refrain {line}");
         assert!(failed.stdout.is_empty() && !failed.stderr.is_empty(), "refrain {line}");

@@ -46,5 +46,6 @@ mod support;
 mod threads;
 mod tiers_down;
 mod transport;
+mod traps;
 mod upstream_errors;
 mod vendors;
