@@ -35,6 +35,7 @@
 //! | 0 | [`config`] | plain data, imports nothing of ours; alone reads the environment |
 //! | 0 | [`single_flight`] | knows no domain type; every ending of a leader is named |
 //! | 0 | [`telemetry`] | every metric is declared once; never sees a prompt, an answer or a key |
+//! | 0 | [`templates`] | lists of prompts as somebody wrote them; reads the folder of a list and nothing else |
 //! | 1 | [`chat`] | the domain: no I/O, no clock; a key destructures its request without `..` |
 //! | 2 | [`cost`], [`quality`] | pure looks at models and texts |
 //! | 2 | [`transport`] | the one HTTP client; knows no SSE and no vendor |
@@ -76,6 +77,7 @@ pub mod calibration;
 pub mod config;
 pub mod single_flight;
 pub mod telemetry;
+pub mod templates;
 
 pub mod chat;
 
