@@ -51,6 +51,7 @@
 //! | 5 | [`degrade`] | what can be made of a prompt without a model; pure, and never stored |
 //! | 6 | [`gateway`] | the journey; the one way into the cache is its `admit` |
 //! | 7 | [`jobs`] | a client of `gateway`: a job is promised after its commit and ends once |
+//! | 7 | [`precompute`] | a client of `gateway`: what is bought is bought once |
 //! | 8 | [`http`] | alone knows axum; the one mapping from errors to statuses |
 //! | 9 | [`app`] | alone names every concrete type |
 //! | 10 | [`cli`] | one file per subcommand |
@@ -101,6 +102,7 @@ pub mod degrade;
 pub mod gateway;
 
 pub mod jobs;
+pub mod precompute;
 
 pub mod http;
 

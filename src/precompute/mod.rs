@@ -1,0 +1,5 @@
+//! Tomorrow's answers, bought tonight, once.
+
+mod window;
+
+pub use window::{Window, WindowError, zone_of};
