@@ -15,6 +15,7 @@
 //!           cache      insert (memory now; store and index in a tracked background task)
 //!           degrade    nobody answered: the route's ladder
 //! http      Outcome { answer, source } → wire dialect → body or SSE, and headers
+//! checks    a share of semantic hits, after they were served: answered afresh, compared, counted
 //! ```
 //!
 //! Two kinds of calls leave the journey before the cache: counts of tokens, and other `/v1` paths, which go on to one
@@ -46,6 +47,7 @@
 //! | 3 | [`store`] | the truth; every write is acknowledged after its commit |
 //! | 3 | [`webhook`] | one message to one configured address, which is never shown |
 //! | 4 | [`alerts`] | no request waits for it; what to say is decided without a clock |
+//! | 4 | [`checks`] | counts of right and wrong semantic hits, and the switch that follows from them; keeps no text |
 //! | 4 | [`cache`] | may never break a request: a failing tier is a miss; its rules do no I/O and read no clock |
 //! | 4 | [`router`] | walks chains under timers; knows of the cache only the settings it carries |
 //! | 5 | [`degrade`] | what can be made of a prompt without a model; pure, and never stored |
@@ -95,6 +97,7 @@ pub mod webhook;
 
 pub mod alerts;
 pub mod cache;
+pub mod checks;
 pub mod router;
 
 pub mod degrade;

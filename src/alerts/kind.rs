@@ -18,6 +18,8 @@ pub enum Kind {
     FallbackRate,
     /// Too many of a route's requests get an error.
     ErrorRate,
+    /// Too many of a route's semantic hits are wrong, so it serves equal requests only.
+    WrongHits,
 }
 
 impl Kind {
@@ -32,6 +34,7 @@ impl Kind {
             Self::AllDown => "all_down",
             Self::FallbackRate => "fallback_rate",
             Self::ErrorRate => "error_rate",
+            Self::WrongHits => "wrong_hits",
         }
     }
 
@@ -44,13 +47,18 @@ impl Kind {
     pub const fn is_logged_already(self) -> bool {
         matches!(
             self,
-            Self::Breaker | Self::KeyRefused | Self::QuotaGone | Self::ModelMissing | Self::AllDown
+            Self::Breaker
+                | Self::KeyRefused
+                | Self::QuotaGone
+                | Self::ModelMissing
+                | Self::AllDown
+                | Self::WrongHits
         )
     }
 
     /// Returns whether it is about a route.
     pub const fn is_of_route(self) -> bool {
-        matches!(self, Self::FallbackRate | Self::ErrorRate)
+        matches!(self, Self::FallbackRate | Self::ErrorRate | Self::WrongHits)
     }
 }
 
@@ -123,6 +131,12 @@ impl Display for Alert {
                 write!(f, "route {subject}: {share:.0} % of the requests got an error")
             }
             (Kind::ErrorRate, false) => write!(f, "route {subject}: few requests get an error again"),
+            (Kind::WrongHits, true) => write!(
+                f,
+                "route {subject}: {share:.0} % of the checked answers to similar prompts were wrong; it answers equal ones \
+                 only, until `refrain semantic on --model {subject}`"
+            ),
+            (Kind::WrongHits, false) => write!(f, "route {subject}: similar prompts are answered again"),
         }
     }
 }

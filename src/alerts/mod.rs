@@ -1,4 +1,4 @@
-//! Who hears of it when upstreams are lost?
+//! Who hears of it when upstreams are lost, or a route serves wrong answers?
 //!
 //! [`Alerts`] is a task of its own: it hears [`Incident`]s and reads the rates of routes, asks the watch what is worth
 //! saying, logs it, and posts it where a webhook is configured. No request ever waits for any of this. What to say is

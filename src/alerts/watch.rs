@@ -79,7 +79,7 @@ impl Watch {
         self.matters.retain(|(kind, _), _| !kind.ends_with_configuration());
     }
 
-    /// Takes in what happened to an upstream.
+    /// Takes in what happened to an upstream or a route.
     pub fn hear(&mut self, incident: &Incident, now: Duration) {
         let model_of = |upstream: &str, model: &str| Arc::from(format!("{upstream}/{model}"));
         match incident {
@@ -113,6 +113,13 @@ impl Watch {
             }
             Incident::AllDown => self.turn(Kind::AllDown, Arc::from(""), Turn::Bad(None), now),
             Incident::SomeUp => self.turn(Kind::AllDown, Arc::from(""), Turn::Well, now),
+            Incident::WrongHits { route, checked, different } => {
+                let share = *different as f64 / (*checked).max(1) as f64;
+                self.turn(Kind::WrongHits, Arc::clone(route), Turn::Bad(Some(share)), now);
+            }
+            Incident::SimilarAgain { route } => {
+                self.turn(Kind::WrongHits, Arc::clone(route), Turn::Well, now);
+            }
         }
     }
 
@@ -321,6 +328,20 @@ mod tests {
         assert_eq!(said(&mut watch, 0), ["-model_missing a/m", "-quota_gone a"]);
         watch.hear(&Incident::ModelReturned { upstream, model }, at(60));
         assert_eq!(said(&mut watch, 60), ["+model_missing a/m", "+quota_gone a"]);
+    }
+
+    #[test]
+    fn a_route_with_wrong_hits_is_told_until_somebody_switches_it_back() {
+        let mut watch = Watch::new(SETTINGS);
+        let route: Arc<str> = "fast".into();
+        watch.hear(&Incident::SimilarAgain { route: Arc::clone(&route) }, at(0));
+        assert_eq!(said(&mut watch, 0), [""; 0]);
+        watch.hear(&Incident::WrongHits { route: Arc::clone(&route), checked: 40, different: 12 }, at(1));
+        watch.pass(at(1));
+        let [alert] = &watch.take(at(1) + GATHER)[..] else { panic!("one alert") };
+        assert!(alert.to_string().starts_with("route fast: 30 % of the checked answers"), "{alert}");
+        watch.hear(&Incident::SimilarAgain { route }, at(2));
+        assert_eq!(said(&mut watch, 2), ["+wrong_hits fast"]);
     }
 
     /// What a route counts after so many requests, of which so many went wrong.

@@ -7,17 +7,15 @@ use std::time::Duration;
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use unicode_script::Script;
 
 use super::sandboxes::Sandboxes;
 use crate::cache::guards::Scripts;
-use crate::cache::{Cache, ModelLimits, SemanticTier};
+use crate::cache::{ModelLimits, SemanticTier};
 use crate::config::{CacheMode, Config, HOW_TO_GET_A_PROVIDER, IndexKind, ProviderConfig, ProviderKind};
 use crate::cost;
 use crate::embed::{Catalog, Embedder, Pool, PoolOptions, Verifier, Weights};
-use crate::gateway::{AiSwitch, Gateway, Limits};
+use crate::gateway::{Gateway, Limits, Shared};
 use crate::http::write_job_end;
 use crate::index::{EdgeIndex, ServerIndex, ServerSettings, VectorIndex};
 use crate::jobs::{Jobs, Settings, Webhooks};
@@ -139,14 +137,8 @@ pub(super) fn open_index(config: &Config, embedder: &dyn Embedder) -> anyhow::Re
 
 /// What outlives a change of the configuration, and what a gateway is built around.
 pub(super) struct Parts {
-    pub cache: Arc<Cache>,
-    pub telemetry: Arc<Telemetry>,
+    pub shared: Shared,
     pub events: Events,
-    pub ai: Arc<AiSwitch>,
-    /// Generations under way, of this gateway and of those before it.
-    pub generations: TaskTracker,
-    /// Ends generations that did not finish in time.
-    pub give_up: CancellationToken,
     pub sandboxes: Sandboxes,
 }
 
@@ -156,21 +148,13 @@ impl Parts {
     /// # Errors
     /// Names the provider that cannot be what its block says.
     pub async fn router(&self, config: &Config) -> anyhow::Result<Arc<Router>> {
-        let router = router(config, &self.telemetry, &self.sandboxes, self.events.clone()).await?;
+        let router = router(config, &self.shared.telemetry, &self.sandboxes, self.events.clone()).await?;
         Ok(Arc::new(router))
     }
 
     /// Builds the gateway of a configuration around its router.
     pub fn gateway(&self, config: &Config, router: Arc<Router>) -> Gateway {
-        Gateway::new(
-            Arc::clone(&self.cache),
-            router,
-            Arc::clone(&self.ai),
-            Limits::of(config),
-            Arc::clone(&self.telemetry),
-            self.generations.clone(),
-            self.give_up.clone(),
-        )
+        Gateway::new(self.shared.clone(), router, Limits::of(config))
     }
 }
 

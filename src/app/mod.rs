@@ -23,8 +23,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::alerts::Alerts;
 use crate::cache::{Cache, Indexer, JudgedPairs, Keeping, Sweeper};
+use crate::checks::Checks;
 use crate::config::{Config, Secret};
-use crate::gateway::{AiSwitch, Gateway};
+use crate::gateway::{AiSwitch, Gateway, Shared};
 use crate::http::{self, Shutdown};
 use crate::jobs::Jobs;
 use crate::router::Router;
@@ -86,6 +87,7 @@ impl App {
         let judged = store.judged_pairs().await?;
         let judged =
             JudgedPairs::new(judged.into_iter().map(|pair| (pair.keys.0, pair.keys.1, pair.verdict)));
+        let exact_routes = store.exact_routes().await?;
         let semantic = build::semantic_tier(config, models, &telemetry).await;
         let (writes, background) = (TaskTracker::new(), TaskTracker::new());
         let stop = CancellationToken::new();
@@ -102,19 +104,23 @@ impl App {
         let (alerts, alerted) = cell::channel(config.alerts.clone());
         background.spawn(learn_keys(Arc::clone(&store), stop.clone()));
         keep_house(&cache, &telemetry, &background, &stop, kept);
-        background.spawn(Alerts::new(heard, alerted, Arc::clone(&telemetry), stop.clone()).run());
 
-        let parts = Parts {
+        let checks = Checks::new(Arc::clone(&store), exact_routes, Arc::clone(&telemetry), events.clone());
+        let checks = Arc::new(checks);
+        background.spawn(Arc::clone(&checks).keep(stop.clone()));
+        let shared = Shared {
             cache,
-            events,
             ai: Arc::new(AiSwitch::new(config.ai.enabled, Arc::clone(&telemetry))),
+            checks,
             telemetry: Arc::clone(&telemetry),
-            generations: TaskTracker::new(),
-            give_up: CancellationToken::new(),
-            sandboxes: Sandboxes::new(background.clone()),
+            tasks: TaskTracker::new(),
+            shutdown: CancellationToken::new(),
         };
+        let parts = Parts { shared, events, sandboxes: Sandboxes::new(background.clone()) };
         let token = Running::new_token();
         let in_force = InForce::begin(config, &token, parts, keeping, alerts).await?;
+        // After the routes are known: what is counted before its first look at them is never judged.
+        background.spawn(Alerts::new(heard, alerted, Arc::clone(&telemetry), stop.clone()).run());
         let router = in_force.router();
         router.borrow().restore(&store.breakers().await?);
         background.spawn(keep_breakers(router, Arc::clone(&store), stop.clone()));
@@ -132,7 +138,8 @@ impl App {
 
     /// Lets generations under way finish until `deadline`, commits every write, and lets go of the data folder.
     pub async fn close(self, deadline: tokio::time::Instant) {
-        let Parts { generations, give_up, sandboxes, .. } = self.in_force.parts();
+        let Parts { shared: Shared { tasks: generations, shutdown: give_up, .. }, sandboxes, .. } =
+            self.in_force.parts();
         generations.close();
         if tokio::time::timeout_at(deadline, generations.wait()).await.is_err() {
             tracing::warn!(generations = generations.len(), "the drain time is over, giving up what is left");

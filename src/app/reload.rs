@@ -49,7 +49,7 @@ impl InForce {
         alerts: cell::Sender<AlertsConfig>,
     ) -> anyhow::Result<Self> {
         let router = parts.router(config).await?;
-        parts.telemetry.rates().watch(routes(config));
+        parts.shared.telemetry.rates().watch(routes(config));
         Ok(Self {
             gateway: Arc::new(ArcSwap::from_pointee(parts.gateway(config, Arc::clone(&router)))),
             router: cell::Sender::new(router),
@@ -81,7 +81,7 @@ impl InForce {
         match self.exchange().await {
             Ok(needs_restart) => {
                 tracing::info!(?needs_restart, "the configuration was loaded again");
-                self.parts.telemetry.reloaded("done");
+                self.parts.shared.telemetry.reloaded("done");
                 Ok(Reloaded { needs_restart })
             }
             Err(error) => {
@@ -90,7 +90,7 @@ impl InForce {
                     reason,
                     "the configuration was not loaded again, the one before stays in force"
                 );
-                self.parts.telemetry.reloaded("refused");
+                self.parts.shared.telemetry.reloaded("refused");
                 Err(reason)
             }
         }
@@ -100,7 +100,7 @@ impl InForce {
         let before = self.config.load_full();
         let mut config = before.load_again()?;
         let mut needs_restart = keep_what_stays(&before, &mut config);
-        if wants_semantic_tier(&config) && self.parts.cache.semantic().is_none() {
+        if wants_semantic_tier(&config) && self.parts.shared.cache.semantic().is_none() {
             needs_restart.push("cache.mode");
         }
         let listeners = [config.server.listen, config.server.admin_listen];
@@ -118,7 +118,7 @@ impl InForce {
         self.public_keys.replace(&config.auth);
         self.admin_keys.replace(&config.auth);
         self.edge.store(Arc::new(edge(&config)));
-        self.parts.telemetry.rates().watch(routes(&config));
+        self.parts.shared.telemetry.rates().watch(routes(&config));
         self.gateway.store(Arc::new(self.parts.gateway(&config, Arc::clone(&router))));
         self.router.send_replace(router);
         // Who reads these is gone only when the server is.
@@ -126,7 +126,7 @@ impl InForce {
         let _ = self.alerts.send(config.alerts.clone());
         // What was decided at run time outlives a file that says nothing new.
         if config.ai != before.ai {
-            self.parts.ai.turn(config.ai.enabled);
+            self.parts.shared.ai.turn(config.ai.enabled);
         }
         self.config.store(Arc::new(config));
         Ok(needs_restart)

@@ -84,6 +84,7 @@ impl Server {
         let (public_address, admin_address) = (public.local_addr()?, admin.local_addr()?);
         let mut app = App::open_with(config, models).await?;
         app.lock.publish(admin_address, &app.token).context("the lock file cannot be written")?;
+        app.in_force.parts().shared.checks.remind();
 
         let (public_end, admin_end) = (Shutdown::default(), Shutdown::default());
         let state = app.state(public_end.clone());
@@ -141,9 +142,9 @@ impl App {
         Arc::new(AppState {
             gateway: Arc::clone(&in_force.gateway),
             edge: Arc::clone(&in_force.edge),
-            ai: Arc::clone(&parts.ai),
+            ai: Arc::clone(&parts.shared.ai),
             jobs: Arc::clone(&self.jobs),
-            telemetry: Arc::clone(&parts.telemetry),
+            telemetry: Arc::clone(&parts.shared.telemetry),
             shutdown: public_end,
             reload: self.reload(),
         })

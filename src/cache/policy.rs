@@ -138,6 +138,13 @@ impl Policy {
         }
     }
 
+    /// Returns the policy on a route that is switched to equal requests only. What it writes may answer similar ones again
+    /// once that is over.
+    #[must_use]
+    pub fn of_exact_route(self) -> Self {
+        Self { read: self.read.min(CacheMode::Exact), ..self }
+    }
+
     /// Returns whether the cache takes no part at all: `cache-status: refrain; fwd=bypass`.
     pub fn is_bypass(&self) -> bool {
         matches!(self.write, Err(Skip::Bypass | Skip::NoUser | Skip::Temperature))
@@ -323,6 +330,15 @@ mod tests {
         let asked = Directives { ttl: Some(Duration::from_secs(10)), ..directives() };
         let asked = Policy::of_request(&request, &asked, &settings, true).of_volatile(&settings);
         assert_eq!(asked.ttl, Duration::from_secs(10));
+    }
+
+    #[test]
+    fn an_exact_route_reads_equal_requests_alone_and_writes_as_ever() {
+        let settings = CacheConfig::default();
+        let narrowed = policy(&directives(), &settings).of_exact_route();
+        assert_eq!((narrowed.read, narrowed.write, narrowed.is_semantic), (CacheMode::Exact, Ok(()), true));
+        let refresh = policy(&Directives { no_cache: true, ..directives() }, &settings);
+        assert_eq!(refresh.of_exact_route().read, CacheMode::Off);
     }
 
     #[test]

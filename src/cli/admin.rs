@@ -46,6 +46,14 @@ pub async fn post(args: &AdminArgs, place: &Place, path: &str, body: &Value) -> 
     ask(args, place, Method::POST, path, body.to_string().into()).await
 }
 
+/// The same for what is to stand at one path of the admin API.
+///
+/// # Errors
+/// As [`post`].
+pub async fn put(args: &AdminArgs, place: &Place, path: &str, body: &Value) -> anyhow::Result<Value> {
+    ask(args, place, Method::PUT, path, body.to_string().into()).await
+}
+
 /// Returns the JSON at one path of the admin API, wherever that is.
 ///
 /// # Errors

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use super::Place;
 use super::admin::{self, AdminArgs};
 use super::output::{columns, excerpt, print, print_json, printable};
+use super::semantic::Checks;
 
 /// Say why a prompt is, or is not, answered from the cache
 ///
@@ -103,6 +104,8 @@ struct Explanation {
     #[serde(default)]
     candidates: Vec<Candidate>,
     stranger: Option<Stranger>,
+    /// What checks have found of the route's hits.
+    checks: Option<Checks>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -167,6 +170,9 @@ impl Explanation {
             ],
             0,
         );
+        if let Some(checks) = &self.checks {
+            text += &columns(&[("checks", checks.text())], 0);
+        }
         if !self.tiers.is_empty() {
             text += "\ntiers\n";
             text +=

@@ -11,6 +11,7 @@ mod feedback;
 mod invalidate;
 mod key;
 mod output;
+mod semantic;
 mod serve;
 mod stats;
 
@@ -56,6 +57,7 @@ enum Command {
     Key(key::KeyCommand),
     Explain(explain::ExplainArgs),
     Stats(stats::StatsArgs),
+    Semantic(semantic::SemanticArgs),
     Feedback(feedback::FeedbackArgs),
     Invalidate(invalidate::InvalidateArgs),
 }
@@ -137,6 +139,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::Key(command) => key::run(command),
         Command::Explain(args) => wait(explain::run(args, &place)),
         Command::Stats(args) => wait(stats::run(args, &place)),
+        Command::Semantic(args) => wait(semantic::run(args, &place)),
         Command::Feedback(args) => wait(feedback::run(args, &place)),
         Command::Invalidate(args) => wait(invalidate::run(args, &place)),
     }

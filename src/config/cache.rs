@@ -106,6 +106,15 @@ pub struct SemanticConfig {
     pub budget_ms: u64,
     /// The guards that may refuse a neighbour. Default all.
     pub guards: Vec<GuardName>,
+    /// The share of semantic hits that are checked afterwards against a fresh answer, in [0, 1]; each costs a call.
+    /// Default 0: none.
+    pub verify_sample_rate: f64,
+    /// The share of wrong hits among those that were checked, in (0, 1), that is too much: once it is certain to be
+    /// higher, the route serves equal requests only, until somebody switches it back. Default: never.
+    pub max_error_rate: Option<f64>,
+    /// The model that is asked whether two answers say the same: a route, or `provider/model`. It costs a second call for
+    /// each check. Default: nobody, their embeddings are compared, which is coarse.
+    pub judge_model: Option<String>,
 }
 
 impl Default for SemanticConfig {
@@ -117,6 +126,9 @@ impl Default for SemanticConfig {
             candidates: 5,
             budget_ms: 50,
             guards: GuardName::ALL.to_vec(),
+            verify_sample_rate: 0.0,
+            max_error_rate: None,
+            judge_model: None,
         }
     }
 }
@@ -184,6 +196,9 @@ pub struct SemanticOverrides {
     pub candidates: Option<usize>,
     pub budget_ms: Option<u64>,
     pub guards: Option<Vec<GuardName>>,
+    pub verify_sample_rate: Option<f64>,
+    pub max_error_rate: Option<f64>,
+    pub judge_model: Option<String>,
 }
 
 impl CacheConfig {
@@ -216,14 +231,34 @@ impl CacheConfig {
             ignore_in_key: ignore_in_key.unwrap_or_else(|| self.ignore_in_key.clone()),
             max_temperature: max_temperature.or(self.max_temperature),
             store_tool_calls: store_tool_calls.unwrap_or(self.store_tool_calls),
-            semantic: SemanticConfig {
-                similarity_threshold: semantic.similarity_threshold.or(self.semantic.similarity_threshold),
-                verifier_threshold: semantic.verifier_threshold.or(self.semantic.verifier_threshold),
-                nearest_threshold: semantic.nearest_threshold.or(self.semantic.nearest_threshold),
-                candidates: semantic.candidates.unwrap_or(self.semantic.candidates),
-                budget_ms: semantic.budget_ms.unwrap_or(self.semantic.budget_ms),
-                guards: semantic.guards.unwrap_or_else(|| self.semantic.guards.clone()),
-            },
+            semantic: self.semantic.overridden(semantic),
+        }
+    }
+}
+
+impl SemanticConfig {
+    fn overridden(&self, by: SemanticOverrides) -> Self {
+        let SemanticOverrides {
+            similarity_threshold,
+            verifier_threshold,
+            nearest_threshold,
+            candidates,
+            budget_ms,
+            guards,
+            verify_sample_rate,
+            max_error_rate,
+            judge_model,
+        } = by;
+        Self {
+            similarity_threshold: similarity_threshold.or(self.similarity_threshold),
+            verifier_threshold: verifier_threshold.or(self.verifier_threshold),
+            nearest_threshold: nearest_threshold.or(self.nearest_threshold),
+            candidates: candidates.unwrap_or(self.candidates),
+            budget_ms: budget_ms.unwrap_or(self.budget_ms),
+            guards: guards.unwrap_or_else(|| self.guards.clone()),
+            verify_sample_rate: verify_sample_rate.unwrap_or(self.verify_sample_rate),
+            max_error_rate: max_error_rate.or(self.max_error_rate),
+            judge_model: judge_model.or_else(|| self.judge_model.clone()),
         }
     }
 }

@@ -135,6 +135,8 @@ fn read_environment(
     if flags.sandbox {
         config.providers = vec![ProviderConfig::named("sandbox", ProviderKind::Sandbox)];
         config.routes.clear();
+        // Nor is there anybody who could judge: what the sandbox says is made up.
+        config.cache.semantic.judge_model = None;
         return Ok(());
     }
     if config.providers.is_empty() {
@@ -382,5 +384,9 @@ mod tests {
         let config = load(&Flags { sandbox: true, ..Flags::default() }, &environment).unwrap();
         assert_eq!(config.providers.len(), 1);
         assert_eq!(config.providers[0].kind, ProviderKind::Sandbox);
+        // What the file says of others is no reason not to start.
+        let environment = Environment::from([("REFRAIN__CACHE__SEMANTIC__JUDGE_MODEL", "openai/gpt-4o")]);
+        let config = load(&Flags { sandbox: true, ..Flags::default() }, &environment).unwrap();
+        assert_eq!(config.cache.semantic.judge_model, None);
     }
 }

@@ -18,6 +18,7 @@ mod secret;
 mod server;
 mod storage;
 mod validate;
+mod validate_semantic;
 
 use std::path::PathBuf;
 

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
+use super::validate_semantic::semantic;
 use super::{
     CacheConfig, Config, ConfigError, DegradeConfig, LadderStep, ModelConfig, ProviderConfig, ProviderKind,
     RetryConfig, Secret,
@@ -14,7 +15,7 @@ pub const TTL_SECONDS: RangeInclusive<u64> = 1..=31_536_000;
 
 pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
     listeners(config)?;
-    cache("cache", &config.cache)?;
+    cache("cache", &config.cache, config)?;
     within("embedding.threads", config.embedding.threads.map(|n| n as u64), 1..=64)?;
     within("embedding.queue", Some(config.embedding.queue as u64), 1..=65_536)?;
     store(config)?;
@@ -64,7 +65,7 @@ pub(super) fn validate(config: &Config) -> Result<(), ConfigError> {
             let reason = "expected one weight for each of the chain, and not all of them 0";
             return refuse(format!("routes[{at}].weights"), reason);
         }
-        cache(&format!("routes[{at}].cache"), &config.cache.overridden(&route.cache))?;
+        cache(&format!("routes[{at}].cache"), &config.cache.overridden(&route.cache), config)?;
         retry(&format!("routes[{at}].retry"), &config.retry.overridden(&route.retry))?;
         degrade(&format!("routes[{at}].degrade"), &config.degrade.overridden(&route.degrade))?;
     }
@@ -156,18 +157,18 @@ fn degrade(path: &str, degrade: &DegradeConfig) -> Result<(), ConfigError> {
     within(&format!("{path}.truncate_chars"), Some(degrade.truncate_chars as u64), 1..=1_000_000)
 }
 
-fn share(path: &str, value: f64) -> Result<(), ConfigError> {
+pub(super) fn share(path: &str, value: f64) -> Result<(), ConfigError> {
     if value > 0.0 && value <= 1.0 {
         return Ok(());
     }
     refuse(path, format!("{value} is outside (0, 1]"))
 }
 
-fn refuse<T>(path: impl Into<String>, reason: impl Into<String>) -> Result<T, ConfigError> {
+pub(super) fn refuse<T>(path: impl Into<String>, reason: impl Into<String>) -> Result<T, ConfigError> {
     Err(ConfigError::at(path, reason))
 }
 
-fn within(path: &str, value: Option<u64>, range: RangeInclusive<u64>) -> Result<(), ConfigError> {
+pub(super) fn within(path: &str, value: Option<u64>, range: RangeInclusive<u64>) -> Result<(), ConfigError> {
     match value {
         Some(value) if !range.contains(&value) => {
             refuse(path, format!("{value} is outside {} to {}", range.start(), range.end()))
@@ -200,7 +201,7 @@ fn listeners(config: &Config) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn cache(path: &str, cache: &CacheConfig) -> Result<(), ConfigError> {
+fn cache(path: &str, cache: &CacheConfig, config: &Config) -> Result<(), ConfigError> {
     within(&format!("{path}.ttl_seconds"), Some(cache.ttl_seconds), TTL_SECONDS)?;
     within(&format!("{path}.volatile_ttl_seconds"), Some(cache.volatile_ttl_seconds), TTL_SECONDS)?;
     within(&format!("{path}.stale_if_error_seconds"), Some(cache.stale_if_error_seconds), 0..=31_536_000)?;
@@ -210,18 +211,7 @@ fn cache(path: &str, cache: &CacheConfig) -> Result<(), ConfigError> {
         0..=31_536_000,
     )?;
     within(&format!("{path}.fallback_ttl_seconds"), Some(cache.fallback_ttl_seconds), TTL_SECONDS)?;
-    within(&format!("{path}.semantic.candidates"), Some(cache.semantic.candidates as u64), 1..=100)?;
-    within(&format!("{path}.semantic.budget_ms"), Some(cache.semantic.budget_ms), 1..=60_000)?;
-    for (name, threshold) in [
-        ("similarity_threshold", cache.semantic.similarity_threshold),
-        ("verifier_threshold", cache.semantic.verifier_threshold),
-        ("nearest_threshold", cache.semantic.nearest_threshold),
-    ] {
-        if let Some(threshold) = threshold {
-            share(&format!("{path}.semantic.{name}"), threshold.into())?;
-        }
-    }
-    Ok(())
+    semantic(&format!("{path}.semantic"), &cache.semantic, config)
 }
 
 fn store(config: &Config) -> Result<(), ConfigError> {

@@ -7,6 +7,7 @@ use tokio::time::timeout;
 
 use super::{Gateway, GatewayError};
 use crate::chat::{Entry, Fingerprint};
+use crate::checks::RouteReading;
 use crate::index::Status;
 use crate::router::UpstreamHealth;
 use crate::store::{Cursor, EntrySummary, Page, Selection, StoreError, StoreStats};
@@ -32,6 +33,18 @@ pub struct Stats {
     pub embedder: Option<String>,
     /// Different questions under way upstream.
     pub flights: usize,
+    /// What checks of semantic hits have found, of every route.
+    pub routes: Vec<RouteReading>,
+}
+
+/// Why a route was not switched.
+#[derive(Debug, thiserror::Error)]
+pub enum RouteError {
+    /// `other` is what all names have in common that are no route's.
+    #[error("`{asked}` is no route here; known are: {}", known.join(", "))]
+    Unknown { asked: String, known: Vec<String> },
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// How everything is that is not the core: without it, what is cached is answered all the same.
@@ -86,7 +99,33 @@ impl Gateway {
             None => None,
         };
         let embedder = self.cache.semantic().map(|tier| tier.embedder().version().to_string());
-        Stats { memory_entries, memory_bytes, store, index, embedder, flights: self.flights.len() }
+        let (flights, routes) = (self.flights.len(), self.routes());
+        Stats { memory_entries, memory_bytes, store, index, embedder, flights, routes }
+    }
+
+    /// Returns what checks of semantic hits have found of every route, and how its switch stands.
+    pub fn routes(&self) -> Vec<RouteReading> {
+        self.checks.readings(&self.router.labels())
+    }
+
+    /// Lets a route answer similar requests again, or equal ones only, and returns how it is after that is written down.
+    /// `default` means the route of a request that names no model.
+    ///
+    /// # Errors
+    /// [`RouteError`]; where the store's, the route is switched all the same, and it is written down later.
+    pub async fn turn_route(&self, name: &str, enabled: bool) -> Result<RouteReading, RouteError> {
+        let known = self.router.labels();
+        let named = known.iter().find(|label| &***label == name).map(Arc::clone);
+        let of_default = || {
+            let route = (name == "default").then(|| self.router.resolve(None).ok()).flatten()?;
+            Some(Arc::clone(&route.label))
+        };
+        let Some(route) = named.or_else(of_default) else {
+            let known = known.iter().map(ToString::to_string).collect();
+            return Err(RouteError::Unknown { asked: name.to_owned(), known });
+        };
+        self.checks.turn(&route, enabled, self.cache.now()).await?;
+        Ok(self.checks.reading(&route))
     }
 
     /// Returns how upstreams, embedder and index are. Asks no upstream: what is known of them is what requests found.
@@ -106,7 +145,7 @@ impl Gateway {
         AiHealth { is_enabled: self.ai.is_on(), upstreams: self.router.health(), embedder, index }
     }
 
-    /// Puts into the metrics what nobody counts as it happens: how every upstream is.
+    /// Puts into the metrics what nobody counts as it happens: how every upstream and every route is.
     pub fn measure(&self) {
         let reading = |upstream: &UpstreamHealth| UpstreamReading {
             provider: upstream.name.to_string(),
@@ -114,6 +153,7 @@ impl Gateway {
             breaker: upstream.overall.breaker as u8,
         };
         self.telemetry.upstreams_are(self.router.health().iter().map(reading).collect());
+        self.checks.measure(&self.router.labels());
     }
 
     /// Returns summaries of a selection, the last written first; `after` is where the page before ended.

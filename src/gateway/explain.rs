@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::{Ask, Gateway, GatewayError, Plan, question};
 use crate::cache::{Judged, Question, SemanticTier};
 use crate::chat::{ChatRequest, Entry, Fingerprint, Partition, Source, Tier};
+use crate::checks::{ExactOnly, RouteReading};
 use crate::config::CacheMode;
+use crate::store::ExactReason;
 
 /// The whole story of a request, as it would go now.
 #[derive(Clone, Debug)]
@@ -23,6 +25,8 @@ pub struct Explanation {
     pub candidates: Vec<Candidate>,
     /// The nearest entry outside the partition, and what sets it apart.
     pub stranger: Option<Stranger>,
+    /// What checks have found of the route's semantic hits.
+    pub checks: RouteReading,
 }
 
 /// What policy says of the request.
@@ -81,7 +85,8 @@ impl Gateway {
     /// Only for a model that is not known.
     pub async fn explain(&self, ask: Ask) -> Result<Explanation, GatewayError> {
         let mut plan = self.plan(&ask)?;
-        plan.consider_the_prompt(&ask.request);
+        self.narrow(&mut plan, &ask.request);
+        let checks = self.checks.reading(&plan.route.label);
         let question = question(&ask, &plan);
         let exact = self.exact_readings(&question, &plan).await;
         let mut tiers = exact.readings;
@@ -126,10 +131,11 @@ impl Gateway {
             source,
             key: (!plan.policy.is_bypass()).then_some(plan.key.fingerprint),
             partition,
-            policy: reading(&plan),
+            policy: reading(&plan, checks.exact_only),
             tiers,
             candidates,
             stranger,
+            checks,
         })
     }
 
@@ -172,7 +178,7 @@ struct ExactReadings {
     is_hit: bool,
 }
 
-fn reading(plan: &Plan) -> PolicyReading {
+fn reading(plan: &Plan, exact_only: Option<ExactOnly>) -> PolicyReading {
     let policy = &plan.policy;
     let reason = match policy.write {
         Err(skip) => Some(skip.name().to_owned()),
@@ -182,7 +188,12 @@ fn reading(plan: &Plan) -> PolicyReading {
         Ok(()) if plan.key.semantic.is_none() => {
             Some("its last turn is not plain text of the user: equal requests only".to_owned())
         }
-        Ok(()) => None,
+        Ok(()) => exact_only.map(|ExactOnly { reason, .. }| match reason {
+            ExactReason::Checks => {
+                format!("too many checked answers to similar prompts were wrong: {UNTIL_SWITCHED}")
+            }
+            ExactReason::Person => format!("somebody switched similar prompts off: {UNTIL_SWITCHED}"),
+        }),
     };
     PolicyReading {
         read: policy.read != CacheMode::Off,
@@ -191,6 +202,8 @@ fn reading(plan: &Plan) -> PolicyReading {
         reason,
     }
 }
+
+const UNTIL_SWITCHED: &str = "equal requests only, until `refrain semantic on`";
 
 fn candidate(judged: Judged) -> Candidate {
     let mut layers: Vec<_> = judged

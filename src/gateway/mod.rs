@@ -6,6 +6,7 @@
 
 mod admit;
 mod bill;
+mod check;
 mod curate;
 mod explain;
 mod feedback;
@@ -14,6 +15,7 @@ mod generation;
 mod ladder;
 mod outcome;
 mod refresh;
+mod shared;
 mod switch;
 mod texts;
 
@@ -27,17 +29,19 @@ use tokio_util::task::TaskTracker;
 use crate::cache::volatile::Volatility;
 use crate::cache::{Accepts, Cache, Hit, Lookup, Policy, Question};
 use crate::chat::{ChatRequest, Directives, EndUser, Key, OwnerNames, Tier, Timing, UnixMillis};
+use crate::checks::Checks;
 use crate::config::{CacheMode, Config, OnDisconnect, QualityConfig};
 use crate::router::{Route, Router};
 use crate::store::RememberedRequest;
 use crate::telemetry::Telemetry;
 
 pub use bill::Bill;
-pub use curate::{AiHealth, EmbedderHealth, ListedModel, Stats};
+pub use curate::{AiHealth, EmbedderHealth, ListedModel, RouteError, Stats};
 pub use explain::{Candidate, Explanation, LayerReading, PolicyReading, Stranger, TierReading};
 pub use feedback::{About, Done, FeedbackError, RequestName, Verdict};
 pub use generation::{Conclusion, LiveAnswer};
 pub use outcome::{Answer, GatewayError, Outcome};
+pub use shared::Shared;
 pub use switch::AiSwitch;
 
 use generation::{Flights, Job};
@@ -48,11 +52,12 @@ pub struct Gateway {
     cache: Arc<Cache>,
     router: Arc<Router>,
     ai: Arc<AiSwitch>,
+    checks: Arc<Checks>,
     flights: Flights,
     limits: Limits,
     texts: Texts,
     telemetry: Arc<Telemetry>,
-    /// Generations under way: they outlive the callers that began them.
+    /// Generations and checks under way: they outlive the callers that began them.
     tasks: TaskTracker,
     /// Cancelled when the time to finish is over.
     shutdown: CancellationToken,
@@ -148,17 +153,10 @@ impl Plan {
 
 impl Gateway {
     /// Puts the parts together.
-    pub fn new(
-        cache: Arc<Cache>,
-        router: Arc<Router>,
-        ai: Arc<AiSwitch>,
-        limits: Limits,
-        telemetry: Arc<Telemetry>,
-        tasks: TaskTracker,
-        shutdown: CancellationToken,
-    ) -> Self {
+    pub fn new(shared: Shared, router: Arc<Router>, limits: Limits) -> Self {
+        let Shared { cache, ai, checks, telemetry, tasks, shutdown } = shared;
         let (flights, texts) = (Flights::new(FLIGHTS_MAX), Texts::default());
-        Self { cache, router, ai, flights, limits, texts, telemetry, tasks, shutdown }
+        Self { cache, router, ai, checks, flights, limits, texts, telemetry, tasks, shutdown }
     }
 
     /// Answers a request from the cache or, where that has nothing, from a provider.
@@ -209,12 +207,17 @@ impl Gateway {
     ) -> Result<Outcome, GatewayError> {
         let limit = self.limits.wait_of(&ask);
         let deadline = Deadline::now() + limit;
-        plan.consider_the_prompt(&ask.request);
+        self.narrow(&mut plan, &ask.request);
         let mut embedding = None;
         if plan.policy.read != CacheMode::Off {
             let look_up = timeout_at(deadline, self.cache.look_up(&question(&ask, &plan), &mut timing)).await;
             match look_up {
-                Ok(Lookup::Hit(hit)) => return Ok(self.hand_out(hit, &ask, &plan, timing)),
+                Ok(Lookup::Hit(hit)) => {
+                    if hit.tier == Tier::Semantic {
+                        self.sample(&hit, &ask, &plan);
+                    }
+                    return Ok(self.hand_out(hit, &ask, &plan, timing));
+                }
                 Ok(Lookup::Miss(miss)) => embedding = miss.embedding,
                 Err(_) => {}
             }
@@ -248,6 +251,15 @@ impl Gateway {
             self.refresh(&hit.entry, ask, plan);
         }
         Outcome::of_hit(hit, plan, now, timing)
+    }
+
+    /// Applies what only a request that memory cannot answer needs: what its prompt asks for, and how its route's switch
+    /// stands.
+    fn narrow(&self, plan: &mut Plan, request: &ChatRequest) {
+        plan.consider_the_prompt(request);
+        if self.checks.exact_only(&plan.route.label).is_some() {
+            plan.policy = plan.policy.of_exact_route();
+        }
     }
 
     fn plan(&self, ask: &Ask) -> Result<Plan, GatewayError> {

@@ -14,7 +14,7 @@ use axum::response::IntoResponse;
 
 use super::headers::{CACHE_STATUS, SHOULD_RETRY, UPSTREAM_ATTEMPTS, listed, written};
 use crate::chat::{Attempt, CacheStatus};
-use crate::gateway::{FeedbackError, GatewayError};
+use crate::gateway::{FeedbackError, GatewayError, RouteError};
 use crate::jobs::JobError;
 use crate::providers::{ProviderError, ProviderErrorKind};
 use crate::router::ChainFailure;
@@ -398,6 +398,16 @@ impl From<FeedbackError> for HttpError {
             }
             FeedbackError::Unsupported(reason) => Self::bad_request(reason).param("verdict"),
             FeedbackError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<RouteError> for HttpError {
+    fn from(error: RouteError) -> Self {
+        let message = error.to_string();
+        match error {
+            RouteError::Unknown { .. } => Self::not_found(message).param("model"),
+            RouteError::Store(error) => error.into(),
         }
     }
 }

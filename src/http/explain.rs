@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::auth::Caller;
+use super::checks::ChecksJson;
 use super::error::HttpError;
 use super::request_id::RequestId;
 use super::state::AppState;
@@ -85,6 +86,7 @@ struct ExplanationJson {
     tiers: Vec<TierJson>,
     candidates: Vec<CandidateJson>,
     stranger: Option<StrangerJson>,
+    checks: Option<ChecksJson>,
 }
 
 #[derive(Serialize)]
@@ -127,7 +129,7 @@ struct StrangerJson {
 
 impl From<Explanation> for ExplanationJson {
     fn from(explanation: Explanation) -> Self {
-        let Explanation { decision, source, key, partition, policy, tiers, candidates, stranger } =
+        let Explanation { decision, source, key, partition, policy, tiers, candidates, stranger, checks } =
             explanation;
         let PolicyReading { read, write, volatile, reason } = policy;
         let tier = |TierReading { tier, outcome }| TierJson { tier: tier.name(), outcome };
@@ -145,6 +147,7 @@ impl From<Explanation> for ExplanationJson {
             tiers: tiers.into_iter().map(tier).collect(),
             candidates: candidates.into_iter().map(CandidateJson::from).collect(),
             stranger,
+            checks: ChecksJson::of_checked(&checks),
         }
     }
 }

@@ -9,6 +9,7 @@ mod anthropic_headers;
 mod auth;
 mod body;
 mod chat_completions;
+mod checks;
 mod clock;
 mod count_tokens;
 mod directives;
@@ -39,6 +40,7 @@ mod reload;
 mod request_id;
 mod responses;
 mod sandbox;
+mod semantic;
 mod state;
 mod stats;
 mod writer;
@@ -101,6 +103,7 @@ pub fn admin(state: Arc<AppState>, keys: &Keys) -> Router {
         .route("/admin/explain", post(explain::explain))
         .route("/admin/feedback", get(feedback::export).post(feedback::admin_feedback))
         .route("/admin/ai", get(ai::show).put(ai::turn))
+        .route("/admin/semantic", get(semantic::list).put(semantic::turn))
         .route("/admin/reload", post(reload::reload))
         .route_layer(from_fn(record::log))
         .route_layer(from_fn_with_state(Arc::new(administrators), admit));

@@ -1,13 +1,16 @@
 //! `GET /admin/stats`: what every tier holds, and what is wrong with one that fails.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
 use serde::Serialize;
 
+use super::checks::ChecksJson;
 use super::json;
 use super::state::AppState;
+use crate::checks::RouteReading;
 use crate::gateway::Stats;
 use crate::index::Status;
 use crate::store::StoreStats;
@@ -21,6 +24,8 @@ struct StatsJson {
     embedder: Option<String>,
     /// Different questions under way upstream.
     flights: usize,
+    /// What checks of semantic hits have found, by route; only routes that were checked, or answer equal requests only.
+    checks: BTreeMap<String, ChecksJson>,
 }
 
 /// A part that is well, or what is wrong with it.
@@ -72,13 +77,16 @@ struct IndexJson {
 /// Says what the cache holds.
 pub(super) async fn stats(State(state): State<Arc<AppState>>) -> Response {
     let gateway = state.gateway.load_full();
-    let Stats { memory_entries, memory_bytes, store, index, embedder, flights } = gateway.stats().await;
+    let Stats { memory_entries, memory_bytes, store, index, embedder, flights, routes } =
+        gateway.stats().await;
+    let is_told = |reading: &&RouteReading| reading.counts.checked > 0 || reading.exact_only.is_some();
     json::respond(&StatsJson {
         memory: MemoryJson { entries: memory_entries, bytes: memory_bytes },
         store: store.map(store_json).into(),
         index: index.map(|index| index.map(index_json).into()),
         embedder,
         flights,
+        checks: routes.iter().filter(is_told).map(|it| (it.route.to_string(), it.into())).collect(),
     })
 }
 

@@ -131,6 +131,11 @@ impl Router {
         self.routes.label(asked)
     }
 
+    /// Returns the label of every route, by name, and that of all other names.
+    pub fn labels(&self) -> Vec<Arc<str>> {
+        self.routes.labels()
+    }
+
     /// Returns every name that may be asked for, with who answers.
     pub fn listed(&self) -> Vec<(String, String)> {
         self.routes.listed()

@@ -3,6 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::Upstream;
 use crate::chat::{ChatRequest, KeyRules, ModelAlias, OutputFormat, Part};
 use crate::config::{CacheConfig, Capability, DegradeConfig, ProviderKind, RetryConfig, Strategy};
@@ -33,6 +35,11 @@ pub struct Route {
 }
 
 impl Route {
+    /// Returns whether one of the chain could be asked now.
+    pub fn is_well(&self, now: Instant) -> bool {
+        self.chain.iter().any(|step| step.unavailable(now).is_none())
+    }
+
     /// Returns the place of the first choice; `None` where the strategy finds one each time.
     pub fn first_choice(&self) -> Option<usize> {
         (self.strategy == Strategy::Ordered && !self.chain.is_empty()).then_some(0)
@@ -178,6 +185,14 @@ impl Routes {
     pub fn label(&self, asked: Option<&str>) -> Arc<str> {
         let named = self.aliases.get(asked.unwrap_or(DEFAULT_ALIAS));
         Arc::clone(named.map_or(&self.other, |route| &route.label))
+    }
+
+    /// Returns the label of every route, by name, and that of all other names.
+    pub fn labels(&self) -> Vec<Arc<str>> {
+        let mut labels: Vec<_> = self.aliases.values().map(|route| Arc::clone(&route.label)).collect();
+        labels.sort();
+        labels.push(Arc::clone(&self.other));
+        labels
     }
 
     /// Returns every name that may be asked for, with who answers; a provider that takes any model is `name/*`.

@@ -94,6 +94,12 @@ fn migrator(connection: &Connection) -> Migrator {
                     "feedback",
                     include_str!(concat!("../../migrations/", $folder, "/0003_feedback.sql")).into_sql_str(),
                 ),
+                migration(
+                    4,
+                    "exact_routes",
+                    include_str!(concat!("../../migrations/", $folder, "/0004_exact_routes.sql"))
+                        .into_sql_str(),
+                ),
             ]
         };
     }

@@ -1,7 +1,7 @@
 //! What is true after a restart?
 //!
-//! Entries, their vectors, what users said of them, which upstreams are left alone, and generations in the background,
-//! in SQLite or PostgreSQL behind one set of queries. This is the truth; the memory tier and the vector index are made
+//! Entries, their vectors, what users said of them, which upstreams are left alone, which routes serve equal requests
+//! only, and generations in the background, in SQLite or PostgreSQL behind one set of queries. This is the truth; the memory tier and the vector index are made
 //! from it. A write is answered after its commit. Every queue, batch and wait is bounded, and a store that fails is an
 //! error the caller can live with, never a request's end. What is done with each kind of row stands in its file.
 
@@ -11,6 +11,7 @@ mod database;
 mod entries;
 mod error;
 mod eviction;
+mod exact_routes;
 mod feedback;
 mod job_record;
 mod job_writes;
@@ -41,6 +42,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::breakers::StoredBreaker;
 pub use self::entries::{NewEntry, Touch};
 pub use self::error::StoreError;
+pub use self::exact_routes::{ExactReason, ExactRoute};
 pub use self::feedback::RememberedRequest;
 pub use self::jobs::{ClaimedJob, JobEnd, JobId, JobRequest, JobState, NewJob, StoredJob};
 pub use self::judged_pairs::{JudgedPair, PairVerdict};

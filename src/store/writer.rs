@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::breakers::{StoredBreaker, put_breakers};
 use super::database::{Connection, Target, sql};
 use super::entries::{EncodedEntry, Touch, ids, remove_entries, remove_keys, touch};
+use super::exact_routes::{ExactRoute, put_exact_routes};
 use super::feedback::{Recent, sweep_requests, write_requests};
 use super::job_writes::{JobWrite, TakenJob};
 use super::judged_pairs::{JudgedPair, put_judged_pair};
@@ -54,6 +55,8 @@ pub(super) enum Write {
     JudgePair(Box<JudgedPair>),
     /// Replaces all breakers.
     PutBreakers(Vec<StoredBreaker>),
+    /// Replaces all routes that serve equal requests only.
+    PutExactRoutes(Vec<ExactRoute>),
     Job(JobWrite),
     /// Changes nothing, but must reach the disk.
     Probe,
@@ -112,6 +115,10 @@ impl Write {
             }
             Self::PutBreakers(all) => {
                 put_breakers(connection, all).await?;
+                Vec::new()
+            }
+            Self::PutExactRoutes(all) => {
+                put_exact_routes(connection, all).await?;
                 Vec::new()
             }
             Self::Job(write) => return write.apply(connection).await,

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::mpsc;
 
-/// Something that happened to an upstream. Names are those of the configuration.
+/// Something that happened to an upstream or a route. Names are those of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Incident {
     BreakerOpened {
@@ -48,6 +48,16 @@ pub enum Incident {
     AllDown,
     /// After that, one can.
     SomeUp,
+    /// So many of a route's checked semantic hits were wrong that it answers equal requests only.
+    WrongHits {
+        route: Arc<str>,
+        checked: u64,
+        different: u64,
+    },
+    /// After that, somebody has let it answer similar ones again.
+    SimilarAgain {
+        route: Arc<str>,
+    },
 }
 
 /// Where incidents are said. Clones say into the same ear.

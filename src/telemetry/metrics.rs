@@ -7,6 +7,7 @@
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, SharedString};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
+use super::checked::{CheckedRoute, CheckedRoutes};
 use super::dollars::Dollars;
 use super::rates::Rates;
 use super::sink;
@@ -23,6 +24,10 @@ const COUNTERS: &[(&str, &str)] = &[
     (
         "refrain_semantic_rejected_total",
         "Neighbours that were near but not served, by the layer that refused.",
+    ),
+    (
+        "refrain_semantic_checks_total",
+        "Semantic hits that were chosen to be checked, by route and outcome: same, different, unclear, failed, skipped.",
     ),
     ("refrain_feedback_total", "Pairs of prompts that somebody judged, by verdict: right, wrong."),
     ("refrain_degraded_total", "Requests that a step of the ladder answered, by step."),
@@ -115,6 +120,7 @@ pub struct Telemetry {
     spent: Dollars,
     saved: Dollars,
     upstreams: Upstreams,
+    checked: CheckedRoutes,
     rates: Rates,
 }
 
@@ -196,6 +202,7 @@ impl Telemetry {
             spent: Dollars::default(),
             saved: Dollars::default(),
             upstreams: Upstreams::default(),
+            checked: CheckedRoutes::default(),
             rates: Rates::default(),
             recorder,
         }
@@ -209,6 +216,7 @@ impl Telemetry {
             sum.render(name, help, &mut text);
         }
         self.upstreams.render(&mut text);
+        self.checked.render(&mut text);
         text
     }
 
@@ -265,6 +273,11 @@ impl Telemetry {
     /// Counts a neighbour that was near but not served.
     pub fn rejected(&self, layer: &'static str) {
         self.counter("refrain_semantic_rejected_total", [("layer", layer)]).increment(1);
+    }
+
+    /// Counts a semantic hit that was chosen to be checked; `route` is a configured name or `other`.
+    pub fn semantic_checked(&self, route: &str, outcome: &'static str) {
+        self.counter("refrain_semantic_checks_total", [("route", route), ("outcome", outcome)]).increment(1);
     }
 
     /// Counts a request that waited for an equal one.
@@ -387,6 +400,11 @@ impl Telemetry {
     /// Says how every upstream is; those that are not named are forgotten.
     pub fn upstreams_are(&self, readings: Vec<UpstreamReading>) {
         self.upstreams.replace(readings);
+    }
+
+    /// Says what checks have found of every route; those that are not named are forgotten.
+    pub fn checked_routes_are(&self, routes: Vec<CheckedRoute>) {
+        self.checked.replace(routes);
     }
 
     /// Says whether upstreams are asked at all.

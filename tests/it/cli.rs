@@ -215,6 +215,27 @@ fn a_named_server_gets_the_key_of_the_environment() {
 }
 
 #[test]
+fn a_route_is_switched_and_told_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let route = json!({"model": "support", "enabled": false, "since": "2027-01-31T12:00:00Z", "reason": "person", "checks": null});
+    let (address, served) = admin_listener("200 OK", route.clone());
+    let done = output(folder.path(), &format!("semantic off --model support --server http://{address}"));
+    let line = "support  off  since 2027-01-31T12:00:00Z (somebody said so); nothing checked\n";
+    assert_eq!(text(&done.stdout), line, "{}", text(&done.stderr));
+    let (head, body) = served.join().unwrap();
+    assert!(head.starts_with("put /admin/semantic http/1.1\r\n"), "{head}");
+    assert_eq!(body, json!({"model": "support", "enabled": false}));
+
+    let (address, served) = admin_listener("200 OK", json!({"routes": [route]}));
+    let shown = output(folder.path(), &format!("semantic --server http://{address}"));
+    assert_eq!(text(&shown.stdout), line, "{}", text(&shown.stderr));
+    assert!(served.join().unwrap().0.starts_with("get /admin/semantic "));
+    let help = output(folder.path(), "semantic --help");
+    assert!(text(&help.stdout).contains("max_error_rate") && text(&help.stdout).contains("--model support"));
+    assert_eq!(output(folder.path(), "semantic maybe").status.code(), Some(2));
+}
+
+#[test]
 fn a_check_beside_a_running_server_asks_it() {
     let folder = tempfile::tempdir().unwrap();
     let (address, served) =

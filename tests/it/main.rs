@@ -12,6 +12,7 @@ mod alerts;
 mod aliases;
 mod bad_input;
 mod chains;
+mod checks;
 mod cli;
 mod costs;
 mod embed;

@@ -3,6 +3,7 @@
 mod breakers;
 mod durability;
 mod entries;
+mod exact_routes;
 mod feedback;
 mod jobs;
 pub mod migration;

@@ -63,6 +63,7 @@ async fn an_older_store_is_of_this_version_afterwards(place: Place) {
     assert_eq!(store.judged_pairs().await.unwrap().len(), 1);
     store.put(new(entry("q"))).await.unwrap();
     assert_eq!(store.breakers().await.unwrap(), []);
+    assert_eq!(store.exact_routes().await.unwrap(), []);
     store.close().await;
     assert_eq!(place.opened().await.1, Opened::Existing);
 }
