@@ -16,9 +16,10 @@ use crate::config::{CacheMode, Config, HOW_TO_GET_A_PROVIDER, IndexKind, Provide
 use crate::cost;
 use crate::embed::{Catalog, Embedder, Pool, PoolOptions, Verifier, Weights};
 use crate::gateway::{Gateway, Limits, Shared};
-use crate::http::write_job_end;
+use crate::http::{read_line, write_job_end};
 use crate::index::{EdgeIndex, ServerIndex, ServerSettings, VectorIndex};
 use crate::jobs::{Jobs, Settings, Webhooks};
+use crate::precompute::Precompute;
 use crate::providers::{Anthropic, Azure, Gemini, OpenAi, Provider};
 use crate::router::{Router, Upstream};
 use crate::store::Store;
@@ -190,6 +191,12 @@ async fn router(
     };
     let default_model = config.default_model.clone().or_else(of_first);
     Ok(Router::new(config, upstreams, default_model, Transport::new(), Arc::clone(telemetry), events))
+}
+
+/// Returns what buys ahead of time.
+pub(super) fn precompute(config: &Config, store: &Arc<Store>, gateway: &Arc<ArcSwap<Gateway>>) -> Precompute {
+    let patience = Duration::from_secs(config.server.max_stream_seconds);
+    Precompute::new(Arc::clone(store), Arc::clone(gateway), read_line, patience)
 }
 
 /// Returns the jobs of a configuration; a server has them run.

@@ -28,6 +28,7 @@ use crate::config::{Config, Secret};
 use crate::gateway::{AiSwitch, Gateway, Shared};
 use crate::http::{self, Shutdown};
 use crate::jobs::Jobs;
+use crate::precompute::Precompute;
 use crate::router::Router;
 use crate::store::{DataLock, Opened, Running, Store};
 use crate::telemetry::{Events, Telemetry};
@@ -52,6 +53,7 @@ pub struct App {
     pub gateway: Arc<ArcSwap<Gateway>>,
     /// Generations in the background; a server runs them.
     jobs: Arc<Jobs>,
+    precompute: Arc<Precompute>,
     pub telemetry: Arc<Telemetry>,
     /// Opens every door of the admin listener; dies with the process.
     token: Secret,
@@ -126,8 +128,21 @@ impl App {
         background.spawn(keep_breakers(router, Arc::clone(&store), stop.clone()));
         let gateway = Arc::clone(&in_force.gateway);
         let jobs = Arc::new(build::jobs(config, &store, &gateway, &telemetry));
+        let precompute = Arc::new(build::precompute(config, &store, &gateway));
         let in_force = Arc::new(in_force);
-        Ok(Self { gateway, jobs, telemetry, token, in_force, store, lock, writes, background, stop })
+        Ok(Self {
+            precompute,
+            gateway,
+            jobs,
+            telemetry,
+            token,
+            in_force,
+            store,
+            lock,
+            writes,
+            background,
+            stop,
+        })
     }
 
     /// Answers a request of the admin interface without a listener.
@@ -138,6 +153,7 @@ impl App {
 
     /// Lets generations under way finish until `deadline`, commits every write, and lets go of the data folder.
     pub async fn close(self, deadline: tokio::time::Instant) {
+        self.precompute.close().await;
         let Parts { shared: Shared { tasks: generations, shutdown: give_up, .. }, sandboxes, .. } =
             self.in_force.parts();
         generations.close();

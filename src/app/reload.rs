@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, watch as cell};
 
 use super::build::{Parts, wants_semantic_tier};
 use crate::cache::Keeping;
-use crate::config::{AlertsConfig, Config, LadderStep, Secret};
+use crate::config::{AlertsConfig, Config, LadderStep, PrecomputeConfig, Secret};
 use crate::gateway::Gateway;
 use crate::http::{BodyLimits, Edge, Keys, Reloaded};
 use crate::router::Router;
@@ -62,6 +62,11 @@ impl InForce {
             alerts,
             turn: Semaphore::new(1),
         })
+    }
+
+    /// Returns how answers are bought ahead of time.
+    pub fn precompute(&self) -> Arc<PrecomputeConfig> {
+        Arc::new(self.config.load().precompute.clone())
     }
 
     /// Returns what outlives every configuration.
@@ -153,6 +158,7 @@ fn keep_what_stays(before: &Config, config: &mut Config) -> Vec<&'static str> {
         &mut changed,
     );
     keep("jobs", &before.jobs, &mut config.jobs, &mut changed);
+    keep("precompute", &before.precompute, &mut config.precompute, &mut changed);
     changed
 }
 

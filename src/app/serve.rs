@@ -123,6 +123,7 @@ impl Server {
     pub async fn stop(self) {
         let deadline = Instant::now() + self.drain;
         self.runner.drain();
+        self.app.precompute.drain();
         self.public_end.drain();
         // A task that panicked has nothing left to end.
         let _ = self.public_task.await;
@@ -144,6 +145,8 @@ impl App {
             edge: Arc::clone(&in_force.edge),
             ai: Arc::clone(&parts.shared.ai),
             jobs: Arc::clone(&self.jobs),
+            precompute: Arc::clone(&self.precompute),
+            precompute_config: in_force.precompute(),
             telemetry: Arc::clone(&parts.shared.telemetry),
             shutdown: public_end,
             reload: self.reload(),

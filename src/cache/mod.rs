@@ -19,6 +19,7 @@ mod semantic;
 mod stale;
 mod sweeper;
 pub mod volatile;
+mod warm;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,6 +46,7 @@ pub use judged_pairs::JudgedPairs;
 pub use policy::{Policy, Skip, judge_answer, judge_worth, shares_with_similar};
 pub use semantic::{ModelLimits, SemanticTier};
 pub use sweeper::{Keeping, Sweeper};
+pub use warm::{Fate, Warm};
 
 use hits::HitLog;
 use memory::MemoryTier;
@@ -141,6 +143,8 @@ pub struct Insertion {
     pub entry: Arc<Entry>,
     /// The prompt's embedding, where it is known already.
     pub embedding: Option<Embedding>,
+    /// Who has it bought ahead of time, and waits for its commit.
+    pub warm: Option<Arc<Warm>>,
 }
 
 /// Why a stored entry has no vector yet.
@@ -341,7 +345,7 @@ impl Cache {
 
     /// Stores first, since the store is the truth, and tells the index after the commit.
     async fn write(&self, insertion: Insertion, turn: OwnedRwLockReadGuard<()>) {
-        let Insertion { entry, embedding } = insertion;
+        let Insertion { entry, embedding, warm } = insertion;
         let tier = self.semantic.as_ref().zip(entry.semantic);
         let vector = match (&tier, &embedding) {
             (Some((tier, key)), Some(embedding)) if !embedding.truncated() => {
@@ -350,11 +354,18 @@ impl Cache {
             _ => None,
         };
         let owner = entry.owner_names().owner();
-        let new = NewEntry { entry: Arc::clone(&entry), owner, vector: vector.clone() };
+        let warmed = warm.as_ref().map(|warm| warm.mark().clone());
+        let new = NewEntry { entry: Arc::clone(&entry), owner, vector: vector.clone(), warmed };
         let stored = self.store.put(new).await;
         // What is removed from here on is gone for good: a vector without its entry is not stored, and a point without
         // one leads nowhere.
         drop(turn);
+        if let Some(warm) = warm {
+            warm.settle(match &stored {
+                Ok(()) => Fate::Stored,
+                Err(error) => Fate::NotStored(error.kind()),
+            });
+        }
         if let Err(error) = stored {
             self.telemetry.write_failed(error.kind());
             tracing::warn!(%error, "an answer could not be stored; it stays in memory");

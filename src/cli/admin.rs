@@ -97,6 +97,51 @@ pub async fn stats_of_holder(config: &Config) -> Option<(u32, anyhow::Result<Val
     Some((pid, stats.await))
 }
 
+/// Several requests of one command, to whoever answers the first.
+pub struct Session(Admin);
+
+impl Session {
+    /// Finds whom to ask; a folder that nobody holds is opened with all that the configuration names.
+    ///
+    /// # Errors
+    /// As [`post`].
+    pub async fn open(args: &AdminArgs, place: &Place) -> anyhow::Result<Self> {
+        Admin::find(args, place, false).await.map(Self)
+    }
+
+    /// Sends lines of JSON, and returns the JSON that came back.
+    ///
+    /// # Errors
+    /// As [`post`].
+    pub async fn post_lines(&self, path: &str, lines: Vec<u8>) -> anyhow::Result<Value> {
+        let mut request = request(Method::POST, path, lines.into())?;
+        let ndjson = HeaderValue::from_static("application/x-ndjson");
+        request.headers_mut().insert(header::CONTENT_TYPE, ndjson);
+        understood(&self.0.send(request).await?)
+    }
+
+    /// Returns the JSON at a path.
+    ///
+    /// # Errors
+    /// As [`post`].
+    pub async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        understood(&self.0.send(request(Method::GET, path, Bytes::new())?).await?)
+    }
+
+    /// Removes what is at a path.
+    ///
+    /// # Errors
+    /// As [`post`].
+    pub async fn delete(&self, path: &str) -> anyhow::Result<Value> {
+        understood(&self.0.send(request(Method::DELETE, path, Bytes::new())?).await?)
+    }
+
+    /// Lets go of the data folder, where it was opened.
+    pub async fn close(self) {
+        self.0.close().await;
+    }
+}
+
 async fn ask(
     args: &AdminArgs,
     place: &Place,
@@ -108,14 +153,10 @@ async fn ask(
 }
 
 async fn send(args: &AdminArgs, place: &Place, request: Request<Bytes>) -> anyhow::Result<Response<Bytes>> {
-    match Admin::find(args, place).await? {
-        Admin::Server(server) => server.send(request).await,
-        Admin::Folder(app) => {
-            let answer = app.ask_admin(request).await;
-            app.close(Instant::now()).await;
-            Ok(answer)
-        }
-    }
+    let admin = Admin::find(args, place, true).await?;
+    let answer = admin.send(request).await;
+    admin.close().await;
+    answer
 }
 
 fn request(method: Method, path: &str, body: Bytes) -> anyhow::Result<Request<Bytes>> {
@@ -142,13 +183,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Admin {
-    async fn find(args: &AdminArgs, place: &Place) -> anyhow::Result<Self> {
+    /// `calls_nobody`: what is asked needs no provider, so no provider's key has to be at hand.
+    async fn find(args: &AdminArgs, place: &Place, calls_nobody: bool) -> anyhow::Result<Self> {
         if let Some(address) = &args.server {
             let key = Environment::of_process().get("REFRAIN_API_KEY").map(|key| Secret::new(key.to_owned()));
             return Ok(Self::Server(Server::new(address.clone(), key)));
         }
-        // Nobody is called, so no provider's key has to be at hand.
-        let config = configuration(&Flags { calls_nobody: true, ..place.flags() })?;
+        let config = configuration(&Flags { calls_nobody, ..place.flags() })?;
         if !config.data_dir.is_dir() {
             return Err(Advised::new(
                 format!("there is no data folder at {}", config.data_dir.display()),
@@ -159,6 +200,21 @@ impl Admin {
         match DataLock::read(&config.data_dir) {
             Some(running) => Server::holding(running).map(Self::Server),
             None => Ok(Self::Folder(Box::new(App::open(&config).await?))),
+        }
+    }
+}
+
+impl Admin {
+    async fn send(&self, request: Request<Bytes>) -> anyhow::Result<Response<Bytes>> {
+        match self {
+            Self::Server(server) => server.send(request).await,
+            Self::Folder(app) => Ok(app.ask_admin(request).await),
+        }
+    }
+
+    async fn close(self) {
+        if let Self::Folder(app) = self {
+            app.close(Instant::now()).await;
         }
     }
 }

@@ -11,6 +11,7 @@ mod feedback;
 mod invalidate;
 mod key;
 mod output;
+mod precompute;
 mod semantic;
 mod serve;
 mod stats;
@@ -29,6 +30,13 @@ use crate::config::{Config, Environment, Flags, load};
 const FAILED: u8 = 1;
 /// The command line itself was wrong.
 const USAGE: u8 = 2;
+/// It stopped as it was told to, with work left.
+const WORK_LEFT: u8 = 3;
+
+/// What was to be done is not done yet, and nothing is wrong.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped with work left")]
+struct StoppedWithWorkLeft;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -58,6 +66,7 @@ enum Command {
     Explain(explain::ExplainArgs),
     Stats(stats::StatsArgs),
     Semantic(semantic::SemanticArgs),
+    Precompute(precompute::PrecomputeArgs),
     Feedback(feedback::FeedbackArgs),
     Invalidate(invalidate::InvalidateArgs),
 }
@@ -123,6 +132,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match execute(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<output::Closed>() => ExitCode::SUCCESS,
+        Err(error) if error.is::<StoppedWithWorkLeft>() => ExitCode::from(WORK_LEFT),
         Err(error) => {
             output::report(&error);
             ExitCode::from(FAILED)
@@ -140,6 +150,7 @@ fn execute(cli: Cli) -> anyhow::Result<()> {
         Command::Explain(args) => wait(explain::run(args, &place)),
         Command::Stats(args) => wait(stats::run(args, &place)),
         Command::Semantic(args) => wait(semantic::run(args, &place)),
+        Command::Precompute(args) => wait(precompute::run(args, &place)),
         Command::Feedback(args) => wait(feedback::run(args, &place)),
         Command::Invalidate(args) => wait(invalidate::run(args, &place)),
     }

@@ -11,6 +11,7 @@ mod jobs;
 mod load;
 mod origin;
 mod passthrough;
+mod precompute;
 mod providers;
 mod resilience;
 mod routes;
@@ -32,6 +33,7 @@ pub use jobs::JobsConfig;
 pub use load::{ConfigError, Flags, load};
 pub use origin::Origin;
 pub use passthrough::PassthroughConfig;
+pub use precompute::PrecomputeConfig;
 pub use providers::{
     Capability, LimitsConfig, ModelConfig, Prices, ProviderConfig, ProviderKind, SandboxConfig, Timeouts,
 };
@@ -66,6 +68,7 @@ pub struct Config {
     pub degrade: DegradeConfig,
     pub quality: QualityConfig,
     pub jobs: JobsConfig,
+    pub precompute: PrecomputeConfig,
     pub passthrough: PassthroughConfig,
     pub alerts: AlertsConfig,
     /// The model that a request without one means where no route is called `default`: `REFRAIN_MODEL`.
@@ -101,6 +104,7 @@ impl Default for Config {
             degrade: DegradeConfig::default(),
             quality: QualityConfig::default(),
             jobs: JobsConfig::default(),
+            precompute: PrecomputeConfig::default(),
             passthrough: PassthroughConfig::default(),
             alerts: AlertsConfig::default(),
             default_model: None,

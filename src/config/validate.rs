@@ -6,8 +6,8 @@ use std::ops::RangeInclusive;
 
 use super::validate_semantic::semantic;
 use super::{
-    CacheConfig, Config, ConfigError, DegradeConfig, LadderStep, ModelConfig, ProviderConfig, ProviderKind,
-    RetryConfig, Secret,
+    CacheConfig, Config, ConfigError, DegradeConfig, LadderStep, ModelConfig, PrecomputeConfig,
+    ProviderConfig, ProviderKind, RetryConfig, Secret,
 };
 
 /// Seconds an answer may be asked to live, at most a year; requests are held to the same range.
@@ -106,6 +106,7 @@ fn resilience(config: &Config) -> Result<(), ConfigError> {
     within("jobs.concurrency", Some(config.jobs.concurrency as u64), 1..=1_024)?;
     within("jobs.queue", Some(config.jobs.queue.into()), 1..=1_000_000)?;
     within("jobs.result_ttl_seconds", Some(config.jobs.result_ttl_seconds), 1..=31_536_000)?;
+    precompute(&config.precompute)?;
     within("alerts.window_seconds", Some(config.alerts.window_seconds), 1..=86_400)?;
     share("alerts.fallback_rate", config.alerts.fallback_rate)?;
     share("alerts.error_rate", config.alerts.error_rate)?;
@@ -114,6 +115,22 @@ fn resilience(config: &Config) -> Result<(), ConfigError> {
     }
     let of_jobs = &mut config.jobs.webhook_urls.iter();
     of_jobs.try_for_each(|(name, address)| webhook(&format!("jobs.webhooks.{name}"), address))
+}
+
+fn precompute(config: &PrecomputeConfig) -> Result<(), ConfigError> {
+    within("precompute.concurrency", Some(config.concurrency as u64), 1..=256)?;
+    within("precompute.refresh_within_seconds", Some(config.refresh_within_seconds), 0..=31_536_000)?;
+    within("precompute.max_items", config.max_items.map(|most| most as u64), 1..=1_000_000)?;
+    let share = config.share_of_limit;
+    if !(share > 0.0 && share <= 1.0) {
+        return refuse("precompute.share_of_limit", "expected a share above 0 and up to 1");
+    }
+    match config.max_cost_usd {
+        Some(most) if !(most.is_finite() && most >= 0.0) => {
+            refuse("precompute.max_cost_usd", "expected a sum of at least 0")
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whoever knows the address can post there, so it is not shown.

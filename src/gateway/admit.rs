@@ -26,7 +26,7 @@ impl Gateway {
     /// # Errors
     /// The first reason not to keep it.
     pub(super) fn admit(&self, job: &Job, written: Written<'_>) -> Result<Arc<Entry>, Skip> {
-        let Job { ask: Ask { request, directives, .. }, plan, embedding, .. } = job;
+        let Job { ask: Ask { request, directives, warm, .. }, plan, embedding, .. } = job;
         let Written { answer, provider, model, cost_usd, worth } = written;
         plan.policy.write?;
         let route = &plan.route;
@@ -59,7 +59,11 @@ impl Gateway {
             tags: directives.tags.clone(),
             semantic: plan.key.semantic.filter(|_| is_semantic),
         });
-        self.cache.insert(Insertion { entry: Arc::clone(&entry), embedding: embedding.clone() });
+        self.cache.insert(Insertion {
+            entry: Arc::clone(&entry),
+            embedding: embedding.clone(),
+            warm: warm.clone(),
+        });
         Ok(entry)
     }
 }

@@ -128,6 +128,7 @@ fn check_of(ask: &Ask, plan: &Plan) -> Job {
         request_id: Arc::clone(&ask.request_id),
         patience: None,
         may_degrade: false,
+        warm: None,
     };
     Job::new(ask, plan.clone(), None, Instant::now())
 }

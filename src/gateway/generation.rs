@@ -13,7 +13,7 @@ use tracing::Instrument;
 use super::admit::Written;
 use super::outcome::{Answer, GatewayError, Outcome};
 use super::{Ask, Bill, Gateway, Plan, question};
-use crate::cache::Skip;
+use crate::cache::{Fate, Skip};
 use crate::chat::{Attempt, CacheStatus, ChatResponse, Delta, Entry, Fingerprint, Source, Timing};
 use crate::config::{CacheMode, OnDisconnect};
 use crate::embed::Embedding;
@@ -209,6 +209,9 @@ impl Gateway {
         match entry {
             Ok(entry) => Ending::Done(generated(Some(entry))),
             Err(skip) => {
+                if let Some(warm) = &job.ask.warm {
+                    warm.settle(Fate::NotStored(skip.name()));
+                }
                 self.telemetry.write_skipped(skip.name());
                 Ending::NotCacheable(generated(None))
             }

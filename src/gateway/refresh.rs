@@ -52,6 +52,7 @@ fn refresh_of(entry: &Entry, ask: &Ask, plan: &Plan) -> Job {
         request_id: Arc::clone(&ask.request_id),
         patience: None,
         may_degrade: false,
+        warm: None,
     };
     let mut plan = plan.clone();
     plan.consider_the_prompt(&ask.request);

@@ -59,12 +59,13 @@ pub(super) async fn explain(
         request_id,
         patience: None,
         may_degrade: false,
+        warm: None,
     };
     let gateway = state.gateway.load_full();
     Ok(json::respond(&ExplanationJson::from(gateway.explain(ask).await?)))
 }
 
-fn header_map(headers: &BTreeMap<String, String>) -> Result<HeaderMap, HttpError> {
+pub(super) fn header_map(headers: &BTreeMap<String, String>) -> Result<HeaderMap, HttpError> {
     let header = |(name, value): (&String, &String)| {
         let pair = (HeaderName::try_from(name), HeaderValue::try_from(value));
         match pair {

@@ -82,6 +82,7 @@ async fn ask(
         request_id,
         patience: None,
         may_degrade: true,
+        warm: None,
     };
     let outcome = gateway.answer(ask).await.map_err(|error| failure(error, status_of_none))?;
     Ok((outcome, delivery))

@@ -34,6 +34,7 @@ mod metrics;
 mod models;
 mod passthrough;
 mod patience;
+mod precompute;
 mod prefer;
 mod record;
 mod reload;
@@ -59,6 +60,7 @@ pub use body::BodyLimits;
 pub use inside::ask;
 pub use jobs::write_job_end;
 pub use listener::{Limits, Shutdown, serve};
+pub use precompute::read_line;
 pub use reload::{Reload, Reloaded};
 pub use sandbox::Sandbox;
 pub use state::{AppState, Edge};
@@ -102,6 +104,8 @@ pub fn admin(state: Arc<AppState>, keys: &Keys) -> Router {
         .route("/admin/invalidate", post(invalidate::invalidate))
         .route("/admin/explain", post(explain::explain))
         .route("/admin/feedback", get(feedback::export).post(feedback::admin_feedback))
+        .route("/admin/precompute", get(precompute::list).post(precompute::start))
+        .route("/admin/precompute/{run}", get(precompute::show).delete(precompute::stop))
         .route("/admin/ai", get(ai::show).put(ai::turn))
         .route("/admin/semantic", get(semantic::list).put(semantic::turn))
         .route("/admin/reload", post(reload::reload))

@@ -8,8 +8,10 @@ use arc_swap::ArcSwap;
 use super::body::BodyLimits;
 use super::listener::Shutdown;
 use super::reload::Reload;
+use crate::config::PrecomputeConfig;
 use crate::gateway::{AiSwitch, Gateway};
 use crate::jobs::Jobs;
+use crate::precompute::Precompute;
 use crate::telemetry::Telemetry;
 
 /// What handlers share; made once by the composition root.
@@ -21,6 +23,9 @@ pub struct AppState {
     pub ai: Arc<AiSwitch>,
     /// Generations in the background.
     pub jobs: Arc<Jobs>,
+    /// Lists that are bought ahead of time, and how where a request says nothing else.
+    pub precompute: Arc<Precompute>,
+    pub precompute_config: Arc<PrecomputeConfig>,
     pub telemetry: Arc<Telemetry>,
     /// The public listener's end: from its beginning on the server is not ready.
     pub shutdown: Shutdown,

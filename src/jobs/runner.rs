@@ -175,6 +175,7 @@ impl Work {
             patience: Some(self.jobs.settings.patience),
             // Nobody waits, so nothing but an answer will do.
             may_degrade: false,
+            warm: None,
         };
         let gateway = self.jobs.gateway.load_full();
         // A panic ends its job and no other.

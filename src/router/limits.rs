@@ -65,6 +65,12 @@ impl Limits {
         &self.config
     }
 
+    /// Returns places in all, places taken, and how many wait for one.
+    pub fn load(&self) -> (usize, usize, usize) {
+        let (all, free) = (self.config.concurrency, self.places.available_permits());
+        (all, all.saturating_sub(free), self.waiting.load(Ordering::Relaxed))
+    }
+
     /// Takes a place for a call of so many tokens, waiting for it no longer than `until`.
     ///
     /// Cancel safe: who leaves the line loses nothing but its turn.

@@ -39,7 +39,7 @@ pub use failure::{ChainFailure, Failure};
 pub use forward::Passing;
 pub use generate::{Event, Generation, Opened, Times, Whole};
 pub use resolve::{Route, Step, UnknownModel};
-pub use snapshot::{BreakerState, Condition, Parked, Percentiles, UpstreamHealth};
+pub use snapshot::{BreakerState, Condition, Parked, Percentiles, Room, UpstreamHealth};
 pub use upstream::Upstream;
 
 use account::Counter;

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::Upstream;
 use crate::chat::{ChatRequest, KeyRules, ModelAlias, OutputFormat, Part};
-use crate::config::{CacheConfig, Capability, DegradeConfig, ProviderKind, RetryConfig, Strategy};
+use crate::config::{CacheConfig, Capability, DegradeConfig, Prices, ProviderKind, RetryConfig, Strategy};
 use crate::providers::{ProviderError, ProviderErrorKind};
 
 /// Where a request goes, and how it is cached.
@@ -78,6 +78,11 @@ impl Step {
     /// Returns `provider/model`.
     pub fn name(&self) -> String {
         format!("{}/{}", self.upstream.name, self.model)
+    }
+
+    /// Returns what the model costs, where that is known.
+    pub fn prices(&self) -> Option<Prices> {
+        self.upstream.tariff.prices(&self.model)
     }
 
     /// Returns how many tokens prompt and answer may have together, where that is configured.

@@ -1,5 +1,7 @@
 //! What there is to say of upstreams' health, for people and their tools.
 
+use std::num::NonZeroU32;
+
 use crate::chat::UnixMillis;
 
 /// How one upstream is, over all its models.
@@ -19,6 +21,18 @@ impl UpstreamHealth {
     pub fn is_healthy(&self) -> bool {
         self.parked.is_none() && self.overall.is_healthy
     }
+}
+
+/// How much room an upstream has for calls that can wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Whether it would be asked now for every model that it was asked for.
+    pub is_well: bool,
+    /// Calls that it may be asked at a time, calls under way, and those that wait for their place.
+    pub places: usize,
+    pub in_use: usize,
+    pub waiting: usize,
+    pub requests_per_minute: Option<NonZeroU32>,
 }
 
 /// Why an upstream is left alone until the configuration is loaded anew, or a rare probe succeeds.

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::breaker::{Change, Settings};
 use super::generate::takes;
-use super::snapshot::{Parked, UpstreamHealth};
+use super::snapshot::{Parked, Room, UpstreamHealth};
 use super::target::Permit;
 use super::{Router, Step, Upstream};
 use crate::chat::ChatRequest;
@@ -51,6 +51,20 @@ impl Router {
     pub fn health(&self) -> Vec<UpstreamHealth> {
         let now = Instant::now();
         self.routes.upstreams.iter().map(|upstream| upstream.health(now)).collect()
+    }
+
+    /// Returns how much room an upstream has now; `None` for one that is not configured.
+    pub fn room(&self, upstream: &str) -> Option<Room> {
+        let upstream = self.routes.upstreams.iter().find(|known| *known.name == *upstream)?;
+        let limits = upstream.limits();
+        let (places, in_use, waiting) = limits.load();
+        Some(Room {
+            is_well: upstream.health(Instant::now()).is_healthy(),
+            places,
+            in_use,
+            waiting,
+            requests_per_minute: limits.config().requests_per_minute,
+        })
     }
 
     /// Returns whether no upstream can be asked at all.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::database::{Connection, Row, Statement, sql};
 use super::eviction::gain;
+use super::precompute::{Warmed, mark};
 use super::vectors::StoredVector;
 use super::{Cursor, StoreError, record};
 use crate::chat::{EndUser, Entry, Fingerprint, ModelAlias, Namespace, Owner, TenantId, UnixMillis};
@@ -22,6 +23,8 @@ pub struct NewEntry {
     pub owner: Owner,
     /// The vector of its prompt, where that is known already.
     pub vector: Option<StoredVector>,
+    /// Who had it bought ahead of time, if anybody.
+    pub warmed: Option<Warmed>,
 }
 
 /// An entry in the form of its columns, made by the caller's task so that the writer only writes.
@@ -29,6 +32,7 @@ pub(super) struct EncodedEntry {
     entry: Arc<Entry>,
     owner: Owner,
     vector: Option<StoredVector>,
+    warmed: Option<Warmed>,
     context: Vec<u8>,
     digest: [u8; 32],
     prompt: Option<String>,
@@ -38,7 +42,7 @@ pub(super) struct EncodedEntry {
 
 impl EncodedEntry {
     pub(super) fn new(new: NewEntry) -> Result<Self, StoreError> {
-        let NewEntry { entry, owner, vector } = new;
+        let NewEntry { entry, owner, vector, warmed } = new;
         if [entry.cost_usd, entry.quality].into_iter().flatten().any(|number| !number.is_finite()) {
             // SQLite would store it as absent, and the row would not be what was sealed.
             return Err(StoreError::Unfit { reason: "its cost or quality is not a number" });
@@ -47,7 +51,7 @@ impl EncodedEntry {
         let answer = record::write_answer(&entry.answer, &entry.tags)?;
         let digest = *blake3::hash(&context).as_bytes();
         let checksum = checksum(&entry, &owner, &digest, prompt.as_deref(), &answer);
-        Ok(Self { entry, owner, vector, context, digest, prompt, answer, checksum })
+        Ok(Self { entry, owner, vector, warmed, context, digest, prompt, answer, checksum })
     }
 
     /// Returns the bytes it takes while it waits to be written.
@@ -131,6 +135,10 @@ impl EncodedEntry {
         }
         if let Some(vector) = &self.vector {
             vector.insert(connection, id).await?;
+        }
+        if let Some(warmed) = &self.warmed {
+            let Entry { key, created_at, cost_usd, .. } = &*self.entry;
+            connection.execute(mark(key, warmed, *created_at, *cost_usd, hits)).await?;
         }
         remove_unused_contexts(connection, &replaced).await.map(drop)
     }

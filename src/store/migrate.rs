@@ -100,6 +100,12 @@ fn migrator(connection: &Connection) -> Migrator {
                     include_str!(concat!("../../migrations/", $folder, "/0004_exact_routes.sql"))
                         .into_sql_str(),
                 ),
+                migration(
+                    5,
+                    "precompute",
+                    include_str!(concat!("../../migrations/", $folder, "/0005_precompute.sql"))
+                        .into_sql_str(),
+                ),
             ]
         };
     }

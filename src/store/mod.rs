@@ -22,6 +22,7 @@ mod lock;
 mod migrate;
 mod open;
 mod part_record;
+mod precompute;
 mod record;
 mod request_record;
 mod selection;
@@ -48,6 +49,7 @@ pub use self::jobs::{ClaimedJob, JobEnd, JobId, JobRequest, JobState, NewJob, St
 pub use self::judged_pairs::{JudgedPair, PairVerdict};
 pub use self::lock::{DataLock, LockError, Running};
 pub use self::open::Opened;
+pub use self::precompute::{Shelf, StoredRun, Warmed, WarmedStats};
 pub use self::selection::{EntrySummary, Selection};
 pub use self::vectors::{StoredPoint, StoredVector};
 

@@ -19,6 +19,7 @@ use super::exact_routes::{ExactRoute, put_exact_routes};
 use super::feedback::{Recent, sweep_requests, write_requests};
 use super::job_writes::{JobWrite, TakenJob};
 use super::judged_pairs::{JudgedPair, put_judged_pair};
+use super::precompute::PrecomputeWrite;
 use super::vectors::{StoredVector, put_vector};
 use super::{Selection, StoreError, eviction};
 use crate::chat::{Fingerprint, UnixMillis};
@@ -58,6 +59,7 @@ pub(super) enum Write {
     /// Replaces all routes that serve equal requests only.
     PutExactRoutes(Vec<ExactRoute>),
     Job(JobWrite),
+    Precompute(PrecomputeWrite),
     /// Changes nothing, but must reach the disk.
     Probe,
 }
@@ -71,7 +73,7 @@ pub(super) struct Written {
     pub(super) freed_bytes: u64,
     /// The job that was claimed or cancelled.
     pub(super) job: Option<TakenJob>,
-    /// The jobs that were changed.
+    /// The jobs, leases or runs that were changed.
     pub(super) rows: u64,
     /// Whether it does its work a batch at a time, and there is more to do.
     pub(super) has_more: bool,
@@ -122,6 +124,9 @@ impl Write {
                 Vec::new()
             }
             Self::Job(write) => return write.apply(connection).await,
+            Self::Precompute(write) => {
+                return Ok(Written { rows: write.apply(connection).await?, ..Written::default() });
+            }
             Self::Probe => {
                 connection.execute(sql("UPDATE eviction SET floor = floor")).await?;
                 Vec::new()

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 /// Every module, lowest rank first. An import goes strictly downward: modules of one rank do not know each other.
 const RANKS: &[&[&str]] = &[
-    &["calibration", "config", "single_flight", "telemetry"],
+    &["calibration", "config", "single_flight", "telemetry", "templates"],
     &["chat"],
     &["quality", "cost", "wire", "transport"],
     &["embed", "index", "store", "providers", "webhook"],
     &["alerts", "cache", "checks", "router"],
     &["degrade"],
     &["gateway"],
-    &["jobs"],
+    &["jobs", "precompute"],
     &["http"],
     &["app"],
     &["cli"],

@@ -137,7 +137,7 @@ fn entry(name: &str) -> Entry {
 }
 
 fn new(entry: Entry) -> NewEntry {
-    NewEntry { entry: Arc::new(entry), owner: owner("acme"), vector: None }
+    NewEntry { entry: Arc::new(entry), owner: owner("acme"), vector: None, warmed: None }
 }
 
 fn vector(embedder: &str, first: f32) -> StoredVector {
