@@ -162,17 +162,13 @@ impl Explanation {
             (other, _) => format!("{}\n\n", printable(other)),
         };
         let absent = || "none: such a request has none".to_owned();
-        text += &columns(
-            &[
-                ("key", self.key.clone().unwrap_or_else(absent)),
-                ("partition", self.partition.clone().unwrap_or_else(absent)),
-                ("policy", self.policy.text()),
-            ],
-            0,
-        );
-        if let Some(checks) = &self.checks {
-            text += &columns(&[("checks", checks.text())], 0);
-        }
+        let mut rows = vec![
+            ("key", self.key.clone().unwrap_or_else(absent)),
+            ("partition", self.partition.clone().unwrap_or_else(absent)),
+            ("policy", self.policy.text()),
+        ];
+        rows.extend(self.checks.as_ref().map(|checks| ("checks", checks.text())));
+        text += &columns(&rows, 0);
         if !self.tiers.is_empty() {
             text += "\ntiers\n";
             text +=

@@ -188,11 +188,12 @@ fn reading(plan: &Plan, exact_only: Option<ExactOnly>) -> PolicyReading {
         Ok(()) if plan.key.semantic.is_none() => {
             Some("its last turn is not plain text of the user: equal requests only".to_owned())
         }
-        Ok(()) => exact_only.map(|ExactOnly { reason, .. }| match reason {
-            ExactReason::Checks => {
-                format!("too many checked answers to similar prompts were wrong: {UNTIL_SWITCHED}")
-            }
-            ExactReason::Person => format!("somebody switched similar prompts off: {UNTIL_SWITCHED}"),
+        Ok(()) => exact_only.map(|ExactOnly { reason, .. }| {
+            let why = match reason {
+                ExactReason::Checks => "too many checked answers to similar prompts were wrong",
+                ExactReason::Person => "somebody switched similar prompts off",
+            };
+            format!("{why}: equal requests only, until `refrain semantic on --model {}`", plan.route.label)
         }),
     };
     PolicyReading {
@@ -202,8 +203,6 @@ fn reading(plan: &Plan, exact_only: Option<ExactOnly>) -> PolicyReading {
         reason,
     }
 }
-
-const UNTIL_SWITCHED: &str = "equal requests only, until `refrain semantic on`";
 
 fn candidate(judged: Judged) -> Candidate {
     let mut layers: Vec<_> = judged
