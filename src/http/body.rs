@@ -119,6 +119,11 @@ fn is_json(content_type: &HeaderValue) -> bool {
     is_of_type(content_type, b"application/json")
 }
 
+/// Returns whether a body is JSON, or JSON on each of its lines.
+pub(super) fn is_json_or_lines(content_type: &HeaderValue) -> bool {
+    is_json(content_type) || is_of_type(content_type, b"application/x-ndjson")
+}
+
 /// Returns whether a body is JSON, or the form in which files are sent.
 pub(super) fn is_json_or_form(content_type: &HeaderValue) -> bool {
     is_json(content_type) || is_of_type(content_type, b"multipart/form-data")

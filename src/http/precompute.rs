@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, Query, Request, State};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::time::timeout;
 
+use super::body::is_json_or_lines;
 use super::error::HttpError;
 use super::explain::header_map;
 use super::state::AppState;
@@ -114,6 +116,11 @@ pub(super) async fn start(
 ) -> Result<Response, HttpError> {
     let wishes: Wishes =
         Query::try_from_uri(&uri).map_err(|error| HttpError::bad_request(error.body_text()))?.0;
+    // A web page cannot send this mark to a foreign address without asking first.
+    if !request.headers().get(CONTENT_TYPE).is_some_and(is_json_or_lines) {
+        let message = "header `content-type`: expected application/x-ndjson";
+        return Err(HttpError::refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, message).closing());
+    }
     let lines = lines(request.into_body(), state.edge().body.bytes).await?;
     let is_dry = wishes.dry_run;
     let options = options(&state, wishes)?;

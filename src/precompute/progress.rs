@@ -151,6 +151,10 @@ impl Progress {
         (report.state, report.reason, report.seconds) = (state, reason, seconds);
     }
 
+    pub fn replace(&self, report: Report) {
+        *self.report() = report;
+    }
+
     pub fn read(&self) -> Report {
         self.report().clone()
     }

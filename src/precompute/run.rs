@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::pace::Pace;
 use super::plan::Item;
-use super::progress::{End, Failed, Progress, State};
+use super::progress::{End, Failed, Progress, Report, State};
 use super::{ReadLine, Rules, Wanted, Window};
 use crate::cache::{Fate, WallClock, Warm};
 use crate::chat::{CacheStatus, ChatResponse, Source};
@@ -88,17 +88,19 @@ impl Run {
             }
         };
         let (state, reason) = stop.map_or((State::Done, None), |stop| stop.state());
-        self.progress.set(state, reason, began.elapsed().as_secs_f64());
-        if let Err(error) = self.write_down().await {
+        let seconds = began.elapsed().as_secs_f64();
+        let report = Report { state, reason, seconds, ..self.progress.read() };
+        if let Err(error) = self.write_down(&report).await {
             tracing::warn!(run = &*self.id, %error, "the report of a run could not be written");
         }
         if let Err(error) = self.store.drop_lease(&self.id).await {
             tracing::warn!(run = &*self.id, %error, "the lease of a run could not be given back; it expires");
         }
-        let report = self.progress.read();
+        // Last, so that whoever sees the end of it can begin the next one.
+        self.progress.replace(report.clone());
         tracing::info!(
             run = &*self.id,
-            state = state.name(),
+            state = report.state.name(),
             bought = report.bought,
             refreshed = report.refreshed,
             skipped = report.skipped,
@@ -159,20 +161,19 @@ impl Run {
                 Err(_) if last_renewed.elapsed() < LEASE => {}
                 Err(_) => return Stop::LeaseLost,
             }
-            if let Err(error) = self.write_down().await {
+            if let Err(error) = self.write_down(&self.progress.read()).await {
                 tracing::debug!(run = &*self.id, %error, "how a run stands could not be written");
             }
         }
     }
 
-    async fn write_down(&self) -> Result<(), StoreError> {
-        let report = self.progress.read();
+    async fn write_down(&self, report: &Report) -> Result<(), StoreError> {
         let run = StoredRun {
             id: self.id.to_string(),
             state: report.state.name().to_owned(),
             began_at: crate::chat::UnixMillis(self.began.as_millisecond()),
             updated_at: WallClock::default().now(),
-            report: serde_json::to_vec(&report).unwrap_or_default(),
+            report: serde_json::to_vec(report).unwrap_or_default(),
         };
         self.store.put_run(run).await
     }

@@ -74,7 +74,7 @@ impl Window {
         now
     }
 
-    /// Returns how long it is on the day on which it opens next.
+    /// Returns how long it is open from now on, or from when it opens next.
     pub fn length(&self, now: Timestamp) -> Duration {
         let opens = self.opens(now);
         let closes = self.closes(opens).unwrap_or(opens);

@@ -36,6 +36,7 @@ mod layering;
 mod lifecycle;
 mod listener;
 mod passthrough;
+mod precompute;
 mod quality;
 mod reload;
 mod revalidation;

@@ -323,6 +323,12 @@ impl TestApp {
         Response::read(sent.unwrap()).await
     }
 
+    /// Sends a body as it is written here.
+    pub async fn admin_post_text(&self, path: &str, body: &str) -> Response {
+        let sent = self.request(Method::POST, &self.admin(), path, &[], Some(body.to_owned())).await;
+        Response::read(sent.unwrap()).await
+    }
+
     pub async fn admin_put(&self, path: &str, body: Value) -> Response {
         let sent = self.request(Method::PUT, &self.admin(), path, &[], Some(body.to_string())).await;
         Response::read(sent.unwrap()).await
