@@ -2,6 +2,7 @@
 
 mod command;
 mod limits;
+mod lists;
 
 use serde_json::{Value, json};
 
