@@ -7,6 +7,7 @@ mod calibrate;
 mod check;
 mod reload;
 mod sandboxes;
+mod scheduled;
 mod serve;
 mod tend;
 

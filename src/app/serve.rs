@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use super::scheduled::Scheduled;
 use super::{App, LocalModels};
 use crate::config::Config;
 use crate::http::{self, AppState, Limits, Reload, Shutdown};
@@ -83,6 +84,7 @@ impl Server {
         let admin = bind("server.admin_listen", config.server.admin_listen).await?;
         let (public_address, admin_address) = (public.local_addr()?, admin.local_addr()?);
         let mut app = App::open_with(config, models).await?;
+        let scheduled = Scheduled::of(&config.precompute, &app.precompute)?;
         app.lock.publish(admin_address, &app.token).context("the lock file cannot be written")?;
         app.in_force.parts().shared.checks.remind();
 
@@ -100,6 +102,9 @@ impl Server {
         let administration = http::admin(state, &app.in_force.admin_keys);
         let admin_task = listeners.spawn(http::serve(admin, administration, limits, admin_end.clone()));
         let runner = Runner::start(Arc::clone(&app.jobs));
+        if let Some(scheduled) = scheduled {
+            app.background.spawn(scheduled.run(app.stop.clone()));
+        }
         Ok(Self {
             app,
             runner,

@@ -95,6 +95,9 @@ fn find_file(flags: &Flags, environment: &Environment) -> Result<Option<PathBuf>
 
 /// Puts the flags over the file, and relative paths of the file into its folder.
 fn place(config: &mut Config, flags: &Flags, folder: &Path) {
+    for list in &mut config.precompute.files {
+        *list = folder.join(&*list);
+    }
     config.data_dir = flags.data_dir.clone().unwrap_or_else(|| folder.join(&config.data_dir));
     config.models_dir =
         flags.models_dir.clone().or_else(|| config.models_dir.take().map(|path| folder.join(path)));

@@ -9,6 +9,7 @@ mod pace;
 mod plan;
 mod progress;
 mod run;
+mod schedule;
 mod window;
 
 use std::collections::HashMap;
@@ -24,6 +25,7 @@ use uuid::Uuid;
 
 pub use plan::{Forecast, Rules};
 pub use progress::{Failed, Report, State};
+pub use schedule::{Schedule, ScheduleError};
 pub use window::{Window, WindowError, zone_of};
 
 use plan::{Candidate, Item};

@@ -3,6 +3,7 @@
 mod command;
 mod limits;
 mod lists;
+mod schedule;
 
 use serde_json::{Value, json};
 
