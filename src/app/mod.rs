@@ -129,6 +129,7 @@ impl App {
         background.spawn(keep_breakers(router, Arc::clone(&store), stop.clone()));
         let gateway = Arc::clone(&in_force.gateway);
         let jobs = Arc::new(build::jobs(config, &store, &gateway, &telemetry));
+        store.clear_lease().await?;
         let precompute = Arc::new(build::precompute(config, &store, &gateway));
         let in_force = Arc::new(in_force);
         Ok(Self {

@@ -113,8 +113,8 @@ impl Session {
     ///
     /// # Errors
     /// As [`post`].
-    pub async fn post_lines(&self, path: &str, lines: Vec<u8>) -> anyhow::Result<Value> {
-        let mut request = request(Method::POST, path, lines.into())?;
+    pub async fn post_lines(&self, path: &str, lines: Bytes) -> anyhow::Result<Value> {
+        let mut request = request(Method::POST, path, lines)?;
         let ndjson = HeaderValue::from_static("application/x-ndjson");
         request.headers_mut().insert(header::CONTENT_TYPE, ndjson);
         understood(&self.0.send(request).await?)

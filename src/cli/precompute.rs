@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use bytes::Bytes;
 use clap::Args;
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use serde_json::Value;
@@ -53,12 +54,18 @@ pub struct PrecomputeArgs {
     /// The share of the upstreams' limits to use, up to 1 [default: precompute.share_of_limit]
     #[arg(long, value_name = "SHARE")]
     share_of_limit: Option<f64>,
+    /// Wait for a run that is under way, and begin then
+    #[arg(long)]
+    wait: bool,
     #[command(flatten)]
     admin: AdminArgs,
 }
 
 /// Between two looks at a run.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Between two attempts to begin while another run is under way, and the status that says that one is.
+const WAIT_EVERY: Duration = Duration::from_secs(5);
+const BUSY: &str = "409";
 /// Between two lines where nobody draws a bar.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 /// How long a server that is away is waited for.
@@ -98,7 +105,7 @@ fn list(args: &PrecomputeArgs) -> anyhow::Result<List> {
 }
 
 async fn buy(args: &PrecomputeArgs, session: &Session, list: List) -> anyhow::Result<()> {
-    let begun = session.post_lines(&path(args), list.lines).await?;
+    let begun = begin(args, session, list).await?;
     if args.dry_run {
         return if args.admin.json { print_json(&begun) } else { print(&plan_text(&begun["plan"])) };
     }
@@ -118,6 +125,23 @@ async fn buy(args: &PrecomputeArgs, session: &Session, list: List) -> anyhow::Re
         State::Done if report.failed.is_empty() => Ok(()),
         State::Stopped | State::Cancelled => Err(StoppedWithWorkLeft.into()),
         _ => bail!("{}", report.reason.unwrap_or_else(|| "some answers could not be bought".to_owned())),
+    }
+}
+
+async fn begin(args: &PrecomputeArgs, session: &Session, list: List) -> anyhow::Result<Value> {
+    let (path, lines) = (path(args), Bytes::from(list.lines));
+    let mut is_told = false;
+    loop {
+        match session.post_lines(&path, lines.clone()).await {
+            Err(error) if args.wait && error.to_string().contains(BUSY) => {
+                if !is_told {
+                    note("another run is under way; waiting for its end");
+                    is_told = true;
+                }
+                tokio::time::sleep(WAIT_EVERY).await;
+            }
+            begun => return begun,
+        }
     }
 }
 

@@ -64,6 +64,7 @@ const RUNS_KEPT: i64 = 100;
 pub(super) enum PrecomputeWrite {
     TakeLease { run: String, now: UnixMillis, until: UnixMillis },
     DropLease { run: String },
+    ClearLease,
     PutRun(StoredRun),
 }
 
@@ -83,6 +84,14 @@ impl Store {
     /// Gives the right back, if it is this run's.
     pub async fn drop_lease(&self, run: &str) -> Result<(), StoreError> {
         self.write(Write::Precompute(PrecomputeWrite::DropLease { run: run.to_owned() })).await.map(drop)
+    }
+
+    /// Takes the right to buy from whoever had it, where this process alone writes to the store: whoever had it is gone.
+    pub async fn clear_lease(&self) -> Result<(), StoreError> {
+        if !self.readers.are_of_one_process() {
+            return Ok(());
+        }
+        self.write(Write::Precompute(PrecomputeWrite::ClearLease)).await.map(drop)
     }
 
     /// Writes down how a run stands. The oldest beyond a hundred go.
@@ -196,6 +205,7 @@ impl PrecomputeWrite {
                     .execute(sql("DELETE FROM precompute_lease WHERE run = $1").bind(run.as_str()))
                     .await
             }
+            Self::ClearLease => connection.execute(sql("DELETE FROM precompute_lease")).await,
             Self::PutRun(run) => {
                 let put = sql("INSERT INTO precompute_runs (id, state, began_at, updated_at, report) \
                      VALUES ($1, $2, $3, $4, $5) ON CONFLICT (id) DO UPDATE SET state = excluded.state, \

@@ -1,6 +1,7 @@
 //! Lists that are bought ahead of time: once, within what is allowed, and so that live traffic finds them.
 
 mod command;
+mod kills;
 mod limits;
 mod lists;
 mod schedule;
