@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
@@ -9,8 +10,9 @@ use jiff::Timestamp;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::chat::TenantId;
 use crate::config::PrecomputeConfig;
-use crate::precompute::{Options, Precompute, PrecomputeError, Schedule};
+use crate::precompute::{Lists, Options, Precompute, PrecomputeError, Schedule};
 use crate::templates;
 
 /// What is bought, when and how.
@@ -18,6 +20,8 @@ pub(super) struct Scheduled {
     schedule: Schedule,
     options: Options,
     files: Vec<PathBuf>,
+    traffic: Vec<TenantId>,
+    traffic_for: Duration,
     precompute: Arc<Precompute>,
 }
 
@@ -30,11 +34,13 @@ impl Scheduled {
         let options = Options::of(config).context("precompute.window")?;
         let Some(schedule) = &config.schedule else { return Ok(None) };
         let schedule = Schedule::parse(schedule, &config.time_zone).context("precompute.schedule")?;
-        if config.files.is_empty() {
-            anyhow::bail!("precompute.files: a schedule without lists buys nothing");
+        if config.files.is_empty() && config.from_traffic.is_empty() {
+            anyhow::bail!("precompute.files: a schedule without lists or `from_traffic` buys nothing");
         }
         let files = config.files.clone();
-        Ok(Some(Self { schedule, options, files, precompute: Arc::clone(precompute) }))
+        let traffic = config.from_traffic.iter().map(|tenant| TenantId::new(tenant.as_str())).collect();
+        let traffic_for = Duration::from_secs(u64::from(config.traffic_days) * 86_400);
+        Ok(Some(Self { schedule, options, files, traffic, traffic_for, precompute: Arc::clone(precompute) }))
     }
 
     /// Buys the lists whenever their time comes, and at once what was missed, until it is stopped.
@@ -70,7 +76,8 @@ impl Scheduled {
                 return tracing::error!("reading the lists was interrupted, so nothing is bought tonight");
             }
         };
-        match self.precompute.start(lines, self.options.clone()).await {
+        let lists = Lists { lines, traffic: self.traffic.clone(), traffic_for: self.traffic_for };
+        match self.precompute.start(lists, self.options.clone()).await {
             Ok((run, plan)) => {
                 tracing::info!(
                     run = &*run,

@@ -24,12 +24,19 @@ use crate::templates;
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  refrain precompute faq.toml --check\n  refrain precompute faq.toml --dry-run\n  \
+                  refrain precompute --from-traffic --max-cost-usd 2\n  \
                   refrain precompute faq.toml --window 01:00-05:00 --time-zone Europe/Berlin --max-cost-usd 5"
 )]
 pub struct PrecomputeArgs {
     /// The lists
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required_unless_present = "from_traffic", value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// Buy anew what this tenant's own traffic asked for most and what is about to expire
+    #[arg(long, value_name = "TENANT", num_args = 0..=1, default_missing_value = "default")]
+    from_traffic: Option<String>,
+    /// How many days back traffic is looked at [default: precompute.traffic_days]
+    #[arg(long, value_name = "N", requires = "from_traffic")]
+    traffic_days: Option<u32>,
     /// Only say whether the lists are well formed
     #[arg(long, conflicts_with = "dry_run")]
     check: bool,
@@ -98,7 +105,7 @@ fn list(args: &PrecomputeArgs) -> anyhow::Result<List> {
             list.count += 1;
         }
     }
-    if list.count == 0 {
+    if list.count == 0 && args.from_traffic.is_none() {
         bail!("the lists ask for nothing");
     }
     Ok(list)
@@ -150,6 +157,8 @@ fn path(args: &PrecomputeArgs) -> String {
         ("dry_run", args.dry_run.then(|| "true".to_owned())),
         ("max_cost_usd", args.max_cost_usd.map(|most| most.to_string())),
         ("max_items", args.max_items.map(|most| most.to_string())),
+        ("from_traffic", args.from_traffic.clone()),
+        ("traffic_days", args.traffic_days.map(|days| days.to_string())),
         ("window", args.window.clone()),
         ("time_zone", args.time_zone.clone()),
         ("concurrency", args.concurrency.map(|count| count.to_string())),

@@ -10,6 +10,11 @@ use serde::Deserialize;
 pub struct PrecomputeConfig {
     /// The lists that `schedule` buys. Default none.
     pub files: Vec<PathBuf>,
+    /// The tenants whose own traffic is looked at besides: what it asked for most and what is about to expire is bought
+    /// anew. Default none.
+    pub from_traffic: Vec<String>,
+    /// How many days back it is looked at. Default 7.
+    pub traffic_days: u32,
     /// When the server buys them by itself, as cron writes it: minute, hour, day of month, month, day of week. Default
     /// never.
     pub schedule: Option<String>,
@@ -34,6 +39,8 @@ impl Default for PrecomputeConfig {
     fn default() -> Self {
         Self {
             files: Vec::new(),
+            from_traffic: Vec::new(),
+            traffic_days: 7,
             schedule: None,
             window: None,
             time_zone: "UTC".to_owned(),

@@ -21,7 +21,7 @@ use super::explain::header_map;
 use super::state::AppState;
 use super::{anthropic_headers, directives, generation, json};
 use crate::chat::{Dialect, TenantId};
-use crate::precompute::{Forecast, Options, PrecomputeError, Report, Wanted, Window};
+use crate::precompute::{Forecast, Lists, Options, PrecomputeError, Report, Wanted, Window};
 use crate::store::WarmedStats;
 use crate::templates::ITEMS_MAX;
 use crate::wire::Asked;
@@ -76,6 +76,9 @@ pub fn read_line(line: &[u8]) -> Result<Wanted, String> {
 struct Wishes {
     #[serde(default)]
     dry_run: bool,
+    /// The tenant whose own traffic is looked at besides.
+    from_traffic: Option<String>,
+    traffic_days: Option<u32>,
     max_cost_usd: Option<f64>,
     max_items: Option<usize>,
     refresh_within_seconds: Option<u64>,
@@ -123,14 +126,20 @@ pub(super) async fn start(
     }
     let lines = lines(request.into_body(), state.edge().body.bytes).await?;
     let is_dry = wishes.dry_run;
+    let days = wishes.traffic_days.unwrap_or(state.precompute_config.traffic_days);
+    let lists = Lists {
+        lines,
+        traffic: wishes.from_traffic.as_deref().map(TenantId::new).into_iter().collect(),
+        traffic_for: Duration::from_secs(u64::from(days) * 86_400),
+    };
     let options = options(&state, wishes)?;
     let window = options.window.clone();
     let precompute = &state.precompute;
     if is_dry {
-        let forecast = precompute.forecast(lines, &options).await?;
+        let forecast = precompute.forecast(lists, &options).await?;
         return Ok(json::respond(&Begun { run: None, plan: forecast_json(forecast, window.as_ref()) }));
     }
-    let (run, forecast) = precompute.start(lines, options).await?;
+    let (run, forecast) = precompute.start(lists, options).await?;
     let begun = Begun { run: Some(&run), plan: forecast_json(forecast, window.as_ref()) };
     Ok((StatusCode::ACCEPTED, json::respond(&begun)).into_response())
 }

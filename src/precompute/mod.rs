@@ -28,12 +28,12 @@ pub use progress::{Failed, Report, State};
 pub use schedule::{Schedule, ScheduleError};
 pub use window::{Window, WindowError, zone_of};
 
-use plan::{Candidate, Item};
+use plan::{Asked, Candidate, Item};
 use progress::Progress;
 use run::{LEASE, Run};
 
 use crate::cache::WallClock;
-use crate::chat::{ChatRequest, Directives};
+use crate::chat::{ChatRequest, Directives, Entry, TenantId, UnixMillis};
 use crate::config::PrecomputeConfig;
 use crate::gateway::{Ask, Gateway, GatewayError};
 use crate::store::{Store, StoreError, StoredRun, WarmedStats};
@@ -49,6 +49,21 @@ pub struct Wanted {
 
 /// Understands a line; what callers write is read in one place, which ranks above this one.
 pub type ReadLine = fn(&[u8]) -> Result<Wanted, String>;
+
+/// What is to be bought: what somebody wrote down, and what tenants' own traffic asked for most.
+#[derive(Clone, Debug, Default)]
+pub struct Lists {
+    /// A request on each.
+    pub lines: Vec<Bytes>,
+    pub traffic: Vec<TenantId>,
+    /// How far back traffic is looked at.
+    pub traffic_for: Duration,
+}
+
+/// Entries of one tenant's traffic that a run looks at.
+const TRAFFIC_MAX: u32 = 10_000;
+/// The template that they are counted under.
+const TRAFFIC: &str = "traffic";
 
 /// How a list is to be bought.
 #[derive(Clone, Debug)]
@@ -136,8 +151,8 @@ impl Precompute {
     ///
     /// # Errors
     /// [`PrecomputeError`], with the first line at fault.
-    pub async fn forecast(&self, lines: Vec<Bytes>, options: &Options) -> Result<Forecast, PrecomputeError> {
-        self.plan(lines, options).await.map(|(_, forecast)| forecast)
+    pub async fn forecast(&self, lists: Lists, options: &Options) -> Result<Forecast, PrecomputeError> {
+        self.plan(lists, options).await.map(|(_, forecast)| forecast)
     }
 
     /// Begins to buy a list, and returns the name of the run and what it comes to.
@@ -146,7 +161,7 @@ impl Precompute {
     /// [`PrecomputeError`]; then nothing was bought.
     pub async fn start(
         &self,
-        lines: Vec<Bytes>,
+        lists: Lists,
         options: Options,
     ) -> Result<(Arc<str>, Forecast), PrecomputeError> {
         let id: Arc<str> = Uuid::now_v7().to_string().into();
@@ -154,7 +169,7 @@ impl Precompute {
         if !self.store.take_lease(&id, now, now.after(LEASE)).await? {
             return Err(PrecomputeError::Busy);
         }
-        let planned = match self.plan(lines, &options).await {
+        let planned = match self.plan(lists, &options).await {
             Ok((_, forecast)) if options.rules.max_cost_usd.is_some() && forecast.cost_usd.is_none() => {
                 Err(PrecomputeError::Unpriced)
             }
@@ -191,18 +206,20 @@ impl Precompute {
         Ok((id, forecast))
     }
 
-    async fn plan(
-        &self,
-        lines: Vec<Bytes>,
-        options: &Options,
-    ) -> Result<(Vec<Item>, Forecast), PrecomputeError> {
-        if lines.is_empty() {
+    async fn plan(&self, lists: Lists, options: &Options) -> Result<(Vec<Item>, Forecast), PrecomputeError> {
+        if lists.lines.is_empty() && lists.traffic.is_empty() {
             return Err(PrecomputeError::Empty);
         }
+        let asked = self.traffic(&lists, &options.rules).await?;
         let (gateway, read) = (self.gateway.load_full(), self.read);
         // A hundred thousand requests take seconds to read and to count.
-        let looked = tokio::task::spawn_blocking(move || candidates(lines, &gateway, read)).await;
-        let candidates = looked.map_err(|_| PrecomputeError::Interrupted)??;
+        let look = move || {
+            let mut candidates = candidates(lists.lines, &gateway, read)?;
+            candidates.extend(asked.iter().filter_map(|entry| candidate_of(entry, &gateway)));
+            Ok::<_, PrecomputeError>(candidates)
+        };
+        let candidates =
+            tokio::task::spawn_blocking(look).await.map_err(|_| PrecomputeError::Interrupted)??;
         let keys: Vec<_> = candidates.iter().map(|candidate| candidate.preview.key).collect();
         let shelves = self.store.shelves(&keys).await?;
         let now = WallClock::default().now();
@@ -211,6 +228,19 @@ impl Precompute {
         let room = |upstream: &str| gateway.room(upstream);
         forecast.seconds = plan::seconds(&items, options.share, options.concurrency, room);
         Ok((items, forecast))
+    }
+
+    /// Returns the entries of the tenants' traffic that will expire before the next run, those first that saved the most.
+    async fn traffic(&self, lists: &Lists, rules: &Rules) -> Result<Vec<Entry>, PrecomputeError> {
+        let now = WallClock::default().now();
+        let since = UnixMillis(now.0.saturating_sub(lists.traffic_for.as_millis() as i64));
+        let mut entries = Vec::new();
+        for tenant in &lists.traffic {
+            let before = now.after(rules.refresh_within);
+            let keys = self.store.asked_most(tenant, since, before, TRAFFIC_MAX).await?;
+            entries.extend(self.store.get_many(&keys).await?);
+        }
+        Ok(entries)
     }
 
     /// Returns how a run stands: one of this process as it is now, another as it was last written down.
@@ -289,7 +319,34 @@ fn candidates(
             warm: None,
         };
         let preview = gateway.preview(&ask).map_err(|error| wrong(error.to_string()))?;
-        Ok(Candidate { line, template, priority, preview })
+        Ok(Candidate { asked: Asked::Line(line), template, priority, preview })
     };
     (1..).zip(lines).map(look).collect()
+}
+
+/// Returns an entry's own request as it would go now; `None` where it would be another one, after a change of configuration.
+fn candidate_of(entry: &Entry, gateway: &Gateway) -> Option<Candidate> {
+    let (request, directives) = asked_again(entry);
+    let ask = Ask {
+        request,
+        directives,
+        stream: false,
+        request_id: TRAFFIC.into(),
+        patience: None,
+        may_degrade: false,
+        warm: None,
+    };
+    let preview = gateway.preview(&ask).ok().filter(|preview| preview.key == entry.key)?;
+    // What somebody wrote down comes first.
+    Some(Candidate { asked: Asked::Entry(entry.key), template: TRAFFIC.into(), priority: -1, preview })
+}
+
+/// Returns the request of an entry, and the wishes that it would come with.
+fn asked_again(entry: &Entry) -> (Arc<ChatRequest>, Directives) {
+    let directives = Directives {
+        namespace: entry.namespace.clone(),
+        tags: entry.tags.clone(),
+        ..Directives::of(entry.tenant.clone())
+    };
+    (Arc::clone(&entry.request), directives)
 }

@@ -19,10 +19,19 @@ const COMPLETION_TOKENS: u64 = 300;
 /// Seconds that a call is taken for where nothing else says how fast it goes.
 const CALL_SECONDS: f64 = 5.0;
 
+/// Where a request stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// In a list.
+    Line(Bytes),
+    /// In the store: live traffic asked it.
+    Entry(Fingerprint),
+}
+
 /// One request of a list, as it would go now.
 #[derive(Clone, Debug)]
 pub(super) struct Candidate {
-    pub line: Bytes,
+    pub asked: Asked,
     pub template: Arc<str>,
     pub priority: i32,
     pub preview: Preview,
@@ -31,7 +40,7 @@ pub(super) struct Candidate {
 /// What is to be done with a request.
 #[derive(Clone, Debug)]
 pub(super) struct Item {
-    pub line: Bytes,
+    pub asked: Asked,
     pub template: Arc<str>,
     pub key: Fingerprint,
     pub upstream: Option<Arc<str>>,
@@ -90,7 +99,7 @@ pub(super) fn plan(
     let mut forecast = Forecast { cost_usd: Some(0.0), ..Forecast::default() };
     let mut known = HashSet::with_capacity(candidates.len());
     let mut ordered = Vec::with_capacity(candidates.len());
-    for Candidate { line, template, priority, preview } in candidates {
+    for Candidate { asked, template, priority, preview } in candidates {
         if let Some(reason) = refusal(&preview) {
             *forecast.refused.entry(reason).or_default() += 1;
             continue;
@@ -113,7 +122,7 @@ pub(super) fn plan(
             shelf.map_or(0, |shelf| shelf.hits) as f64 * cost_usd.unwrap_or(1.0).max(f64::MIN_POSITIVE);
         let is_refresh = shelf.is_some();
         let (key, tokens) = (preview.key, preview.prompt_tokens + length);
-        let item = Item { line, template, key, upstream: preview.upstream, is_refresh, cost_usd, tokens };
+        let item = Item { asked, template, key, upstream: preview.upstream, is_refresh, cost_usd, tokens };
         ordered.push((Reverse(priority), is_refresh, -worth, item));
     }
     // Stable, so that what is equal stays in the order of the list.
@@ -202,7 +211,7 @@ mod tests {
 
     fn candidate(number: u8, priority: i32) -> Candidate {
         Candidate {
-            line: Bytes::copy_from_slice(&[number]),
+            asked: Asked::Line(Bytes::copy_from_slice(&[number])),
             template: "t".into(),
             priority,
             preview: Preview::for_tests(Fingerprint::from_bytes([number; 32]), 24 * HOUR),
@@ -218,7 +227,7 @@ mod tests {
     }
 
     fn order(items: &[Item]) -> Vec<u8> {
-        items.iter().map(|item| item.line[0]).collect()
+        items.iter().map(|item| item.key.as_bytes()[0]).collect()
     }
 
     #[test]

@@ -10,9 +10,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::pace::Pace;
-use super::plan::Item;
+use super::plan::{Asked, Item};
 use super::progress::{End, Failed, Progress, Report, State};
-use super::{ReadLine, Rules, Wanted, Window};
+use super::{ReadLine, Rules, Wanted, Window, asked_again};
 use crate::cache::{Fate, WallClock, Warm};
 use crate::chat::{CacheStatus, ChatResponse, Source};
 use crate::gateway::{Answer, Ask, Gateway, GatewayError, Outcome};
@@ -240,13 +240,21 @@ impl Run {
         item: &Item,
         warm: &Arc<Warm>,
     ) -> Result<Outcome, GatewayError> {
-        // It was read once, when it was planned.
-        let Ok(Wanted { request, mut directives, .. }) = (self.read)(&item.line) else {
-            return Err(GatewayError::Interrupted);
+        let (request, mut directives) = match &item.asked {
+            // It was read once, when it was planned.
+            Asked::Line(line) => match (self.read)(line) {
+                Ok(Wanted { request, directives, .. }) => (Arc::new(request), directives),
+                Err(_) => return Err(GatewayError::Interrupted),
+            },
+            Asked::Entry(key) => match self.store.get(key).await {
+                Ok(Some(entry)) => asked_again(&entry),
+                // Removed meanwhile: then nobody is to have it.
+                Ok(None) | Err(_) => return Err(GatewayError::OnlyIfCached),
+            },
         };
         directives.no_cache = item.is_refresh;
         let ask = Ask {
-            request: Arc::new(request),
+            request,
             directives,
             stream: false,
             request_id: Arc::clone(&self.id),
@@ -312,6 +320,7 @@ fn reason_of(error: &GatewayError) -> &'static str {
         GatewayError::AiDisabled => "ai_disabled",
         GatewayError::NoProvider => "no_provider",
         GatewayError::UnknownModel { .. } => "unknown_model",
-        GatewayError::NotForwarded | GatewayError::OnlyIfCached => "not_asked",
+        GatewayError::OnlyIfCached => "removed",
+        GatewayError::NotForwarded => "not_asked",
     }
 }

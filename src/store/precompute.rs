@@ -7,7 +7,7 @@ use super::database::{Connection, Row, Statement, sql};
 use super::entries::LIST_LENGTH;
 use super::writer::Write;
 use super::{READ_TIMEOUT, SCAN_TIMEOUT, Store, StoreError};
-use crate::chat::{Fingerprint, UnixMillis};
+use crate::chat::{Fingerprint, TenantId, UnixMillis};
 
 /// That an entry was bought ahead of time, written in its own commit: it is there with its mark or not at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,6 +110,25 @@ impl Store {
         let last = sql("SELECT id, state, began_at, updated_at, report FROM precompute_runs \
              ORDER BY began_at DESC, id LIMIT $1");
         self.read(last.bind(i64::from(limit)), READ_TIMEOUT).await?.iter().map(read_run).collect()
+    }
+
+    /// Returns the keys of a tenant's entries that were hit since one moment and expire before another, those first whose
+    /// hits saved the most.
+    pub async fn asked_most(
+        &self,
+        tenant: &TenantId,
+        hit_since: UnixMillis,
+        expires_before: UnixMillis,
+        limit: u32,
+    ) -> Result<Vec<Fingerprint>, StoreError> {
+        // Where the cost is not known, the number of hits decides among those.
+        let query = sql("SELECT key FROM entries WHERE tenant = $1 AND last_hit >= $2 AND expires_at < $3 \
+             ORDER BY hits * coalesce(cost_usd, 0.001) DESC, hits DESC, id LIMIT $4")
+        .bind(tenant.as_str())
+        .bind(hit_since.0)
+        .bind(expires_before.0)
+        .bind(i64::from(limit));
+        self.read(query, SCAN_TIMEOUT).await?.iter().map(|row| row.digest("key")).collect()
     }
 
     /// Returns of these keys what decides whether they need be bought; those without an entry are left out.

@@ -5,6 +5,7 @@ mod kills;
 mod limits;
 mod lists;
 mod schedule;
+mod traffic;
 
 use serde_json::{Value, json};
 
