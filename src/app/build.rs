@@ -194,9 +194,15 @@ async fn router(
 }
 
 /// Returns what buys ahead of time.
-pub(super) fn precompute(config: &Config, store: &Arc<Store>, gateway: &Arc<ArcSwap<Gateway>>) -> Precompute {
+pub(super) fn precompute(
+    config: &Config,
+    store: &Arc<Store>,
+    gateway: &Arc<ArcSwap<Gateway>>,
+    telemetry: &Arc<Telemetry>,
+) -> Precompute {
     let patience = Duration::from_secs(config.server.max_stream_seconds);
-    Precompute::new(Arc::clone(store), Arc::clone(gateway), read_line, patience)
+    let (store, gateway, telemetry) = (Arc::clone(store), Arc::clone(gateway), Arc::clone(telemetry));
+    Precompute::new(store, gateway, telemetry, config.data_dir.clone(), read_line, patience)
 }
 
 /// Returns the jobs of a configuration; a server has them run.

@@ -130,7 +130,7 @@ impl App {
         let gateway = Arc::clone(&in_force.gateway);
         let jobs = Arc::new(build::jobs(config, &store, &gateway, &telemetry));
         store.clear_lease().await?;
-        let precompute = Arc::new(build::precompute(config, &store, &gateway));
+        let precompute = Arc::new(build::precompute(config, &store, &gateway, &telemetry));
         let in_force = Arc::new(in_force);
         Ok(Self {
             precompute,

@@ -363,7 +363,7 @@ impl Cache {
         if let Some(warm) = warm {
             warm.settle(match &stored {
                 Ok(()) => Fate::Stored,
-                Err(error) => Fate::NotStored(error.kind()),
+                Err(error) => Fate::Unwritten(error.kind()),
             });
         }
         if let Err(error) = stored {

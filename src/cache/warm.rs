@@ -18,8 +18,10 @@ pub struct Warm {
 pub enum Fate {
     /// It and its mark are on the disk.
     Stored,
-    /// The word for why it is not.
-    NotStored(&'static str),
+    /// It was not fit to be kept, by the word for why.
+    Unfit(&'static str),
+    /// It could not be written, by the word for why.
+    Unwritten(&'static str),
 }
 
 impl Warm {
@@ -55,8 +57,8 @@ mod tests {
     async fn the_first_word_counts_and_is_not_waited_for_for_ever() {
         let warm = Warm::new(Warmed { run: "r".into(), template: "t".into() });
         assert_eq!(warm.fate(Duration::from_millis(1)).await, None);
-        warm.settle(Fate::NotStored("quality"));
+        warm.settle(Fate::Unfit("quality"));
         warm.settle(Fate::Stored);
-        assert_eq!(warm.fate(Duration::from_secs(20)).await, Some(Fate::NotStored("quality")));
+        assert_eq!(warm.fate(Duration::from_secs(20)).await, Some(Fate::Unfit("quality")));
     }
 }

@@ -210,7 +210,7 @@ impl Gateway {
             Ok(entry) => Ending::Done(generated(Some(entry))),
             Err(skip) => {
                 if let Some(warm) = &job.ask.warm {
-                    warm.settle(Fate::NotStored(skip.name()));
+                    warm.settle(Fate::Unfit(skip.name()));
                 }
                 self.telemetry.write_skipped(skip.name());
                 Ending::NotCacheable(generated(None))

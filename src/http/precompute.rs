@@ -311,6 +311,7 @@ impl From<PrecomputeError> for HttpError {
             error @ (PrecomputeError::Line { .. }
             | PrecomputeError::Empty
             | PrecomputeError::Unpriced
+            | PrecomputeError::NoSpace { .. }
             | PrecomputeError::Interrupted) => HttpError::bad_request(error.to_string()),
         }
     }

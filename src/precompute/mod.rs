@@ -10,9 +10,11 @@ mod plan;
 mod progress;
 mod run;
 mod schedule;
+mod space;
 mod window;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -37,6 +39,7 @@ use crate::chat::{ChatRequest, Directives, Entry, TenantId, UnixMillis};
 use crate::config::PrecomputeConfig;
 use crate::gateway::{Ask, Gateway, GatewayError};
 use crate::store::{Store, StoreError, StoredRun, WarmedStats};
+use crate::telemetry::Telemetry;
 
 /// One line of a list, understood.
 #[derive(Clone, Debug)]
@@ -106,6 +109,8 @@ pub enum PrecomputeError {
         "a budget cannot be kept where a price is not known: set `prices` for the models of the list in `[[providers.models]]`"
     )]
     Unpriced,
+    #[error("the disk lacks {} MiB for what is to be bought", .missing_bytes.div_ceil(1 << 20))]
+    NoSpace { missing_bytes: u64 },
     #[error("another run is buying; wait for it, or stop it")]
     Busy,
     #[error(transparent)]
@@ -121,6 +126,9 @@ pub struct Precompute {
     store: Arc<Store>,
     /// Exchanged whole when the configuration is loaded again.
     gateway: Arc<ArcSwap<Gateway>>,
+    telemetry: Arc<Telemetry>,
+    /// Where the store lies.
+    folder: PathBuf,
     read: ReadLine,
     /// How long one answer may take.
     patience: Duration,
@@ -140,11 +148,13 @@ impl Precompute {
     pub fn new(
         store: Arc<Store>,
         gateway: Arc<ArcSwap<Gateway>>,
+        telemetry: Arc<Telemetry>,
+        folder: PathBuf,
         read: ReadLine,
         patience: Duration,
     ) -> Self {
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
-        Self { store, gateway, read, patience, runs: Mutex::default(), tasks, shutdown }
+        Self { store, gateway, telemetry, folder, read, patience, runs: Mutex::default(), tasks, shutdown }
     }
 
     /// Says what a list comes to, and buys nothing.
@@ -173,7 +183,11 @@ impl Precompute {
             Ok((_, forecast)) if options.rules.max_cost_usd.is_some() && forecast.cost_usd.is_none() => {
                 Err(PrecomputeError::Unpriced)
             }
-            planned => planned,
+            Ok((items, forecast)) => match space::missing(&self.folder, items.len()) {
+                Some(missing_bytes) => Err(PrecomputeError::NoSpace { missing_bytes }),
+                None => Ok((items, forecast)),
+            },
+            Err(error) => Err(error),
         };
         let (items, forecast) = match planned {
             Ok(planned) => planned,
@@ -191,6 +205,7 @@ impl Precompute {
             id: Arc::clone(&id),
             store: Arc::clone(&self.store),
             gateway: Arc::clone(&self.gateway),
+            telemetry: Arc::clone(&self.telemetry),
             read: self.read,
             rules: options.rules,
             share: options.share,

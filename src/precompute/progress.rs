@@ -85,6 +85,18 @@ pub(super) enum End {
     Failed(Failed),
 }
 
+impl End {
+    /// Returns the metric label.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Bought { is_refresh: false, .. } => "bought",
+            Self::Bought { is_refresh: true, .. } => "refreshed",
+            Self::Skipped => "skipped",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
 impl Report {
     /// Returns the report of a run that has not begun.
     pub const fn new(planned: usize) -> Self {

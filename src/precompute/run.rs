@@ -17,6 +17,7 @@ use crate::cache::{Fate, WallClock, Warm};
 use crate::chat::{CacheStatus, ChatResponse, Source};
 use crate::gateway::{Answer, Ask, Gateway, GatewayError, Outcome};
 use crate::store::{Store, StoreError, StoredRun, Warmed};
+use crate::telemetry::Telemetry;
 
 /// How long the right to buy lasts without being renewed, and how often it is.
 pub(super) const LEASE: Duration = Duration::from_secs(60);
@@ -35,6 +36,7 @@ pub(super) struct Run {
     pub id: Arc<str>,
     pub store: Arc<Store>,
     pub gateway: Arc<arc_swap::ArcSwap<Gateway>>,
+    pub telemetry: Arc<Telemetry>,
     pub read: ReadLine,
     pub rules: Rules,
     pub share: f64,
@@ -56,6 +58,8 @@ enum Stop {
     Shutdown,
     LeaseLost,
     AiOff,
+    /// The store takes no answer, by the word for why.
+    Unwritten(&'static str),
 }
 
 impl Stop {
@@ -67,6 +71,9 @@ impl Stop {
             Self::Shutdown => (State::Stopped, "the server is going down; the next run goes on from here"),
             Self::LeaseLost => (State::Failed, "another run has taken over"),
             Self::AiOff => (State::Stopped, "upstreams are switched off"),
+            Self::Unwritten(kind) => {
+                return (State::Failed, Some(format!("the store takes no answers ({kind})")));
+            }
         };
         (state, Some(reason.to_owned()))
     }
@@ -185,7 +192,10 @@ impl Run {
             stream::iter(items).map(|item| self.buy(item, &pace)).buffer_unordered(self.concurrency);
         while let Some(end) = ends.next().await {
             match end {
-                Ok(end) => self.progress.add(end),
+                Ok(end) => {
+                    self.telemetry.precomputed(end.name());
+                    self.progress.add(end);
+                }
                 Err(stop) => return Some(stop),
             }
         }
@@ -218,7 +228,9 @@ impl Run {
                 Ok(outcome) if outcome.source == Source::Exact => return Ok(End::Skipped),
                 Ok(outcome) => match self.fate(&outcome, &warm, &item).await {
                     Fate::Stored => return Ok(bought(&outcome, &item)),
-                    Fate::NotStored(reason) => {
+                    // Each further answer would be paid for and lost as well.
+                    Fate::Unwritten(reason) => return Err(Stop::Unwritten(reason)),
+                    Fate::Unfit(reason) => {
                         quality += 1;
                         if quality >= QUALITY_ATTEMPTS {
                             return Ok(failed(&item, reason));
@@ -269,7 +281,7 @@ impl Run {
     async fn fate(&self, outcome: &Outcome, warm: &Warm, item: &Item) -> Fate {
         let is_theirs = matches!(outcome.cache_status, CacheStatus::Miss { collapsed: true, .. });
         if !is_theirs {
-            return warm.fate(COMMIT_PATIENCE).await.unwrap_or(Fate::NotStored("no_commit"));
+            return warm.fate(COMMIT_PATIENCE).await.unwrap_or(Fate::Unwritten("no_commit"));
         }
         // Live traffic was having the same answer made: it is theirs, and as good.
         for _ in 0..20 {
@@ -278,7 +290,7 @@ impl Run {
             }
             sleep(Duration::from_millis(250)).await;
         }
-        Fate::NotStored("no_commit")
+        Fate::Unwritten("no_commit")
     }
 }
 

@@ -29,6 +29,10 @@ const COUNTERS: &[(&str, &str)] = &[
         "refrain_semantic_checks_total",
         "Semantic hits that were chosen to be checked, by route and outcome: same, different, unclear, failed, skipped.",
     ),
+    (
+        "refrain_precompute_items_total",
+        "Answers that were to be bought ahead of time, by outcome: bought, refreshed, skipped, failed.",
+    ),
     ("refrain_feedback_total", "Pairs of prompts that somebody judged, by verdict: right, wrong."),
     ("refrain_degraded_total", "Requests that a step of the ladder answered, by step."),
     ("refrain_singleflight_followers_total", "Requests that waited for an equal one, by its ending."),
@@ -263,6 +267,11 @@ impl Telemetry {
     /// Counts entries that were removed.
     pub fn removed(&self, reason: &'static str, entries: u64) {
         self.counter("refrain_cache_removed_total", [("reason", reason)]).increment(entries);
+    }
+
+    /// Counts an answer that was to be bought ahead of time.
+    pub fn precomputed(&self, outcome: &'static str) {
+        self.counter("refrain_precompute_items_total", [("outcome", outcome)]).increment(1);
     }
 
     /// Counts a pair of prompts that somebody judged.
