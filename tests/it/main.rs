@@ -10,6 +10,7 @@ mod admin;
 mod ai_switch;
 mod alerts;
 mod bad_input;
+mod bench_stream;
 mod chains;
 mod cli;
 mod costs;
