@@ -1,7 +1,9 @@
-//! The stream that the bench sends: what it reads, what it counts, and what our own holds.
+//! What the benches send: what they read, what they count, and what our own prompts hold.
 
 #[path = "../../benches/hit_rate/methods.rs"]
 mod methods;
+#[path = "../../benches/load/prompts.rs"]
+mod prompts;
 #[path = "../../benches/hit_rate/stream.rs"]
 mod stream;
 
@@ -54,6 +56,18 @@ fn each_method_is_counted_by_what_it_serves() {
     assert_eq!(cosine_only(&stream, &vectors, 0.75), Count { all: 5, served: 3, wrong: 1 });
     // What was served is not stored, so `z` does not find `y`.
     assert_eq!(cosine_only(&stream, &vectors, 0.5).served, 3);
+}
+
+#[test]
+fn long_prompts_differ_in_their_last_words_alone_and_no_story_comes_twice() {
+    let mut stories = BTreeSet::new();
+    for at in 0..100 {
+        let (stored, asked) = prompts::long_prompts(at, 14);
+        let story = |prompt: &str| prompt.rsplit_once(". ").map(|(story, _)| story.to_owned()).unwrap();
+        assert_eq!(story(&stored), story(&asked));
+        assert_ne!(stored, asked);
+        assert!(stories.insert(story(&stored)), "{stored}");
+    }
 }
 
 #[test]
