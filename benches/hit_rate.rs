@@ -1,34 +1,72 @@
 //! How much does the cache answer, how fast, and how much of that is wrong?
 //!
 //! `cargo bench --bench hit_rate` runs labelled pairs (`hit_rate/pairs.rs`; `REFRAIN_BENCH_PAIRS` names a file of others) and
-//! then sends a stream of prompts, one after the other, through a real server with real
-//! embeddings and the sandbox as its provider, and prints the sources, the latency of hits by tier, and every semantic
-//! hit with the prompt whose answer was served, to be read by a person: only a person can say which of them are wrong.
+//! then sends a stream of prompts, one after the other, through a real server with real embeddings and the sandbox as its
+//! provider, and prints the sources and the latency of hits by tier.
 //!
-//! `REFRAIN_BENCH_STREAM` names a file: JSON lines with a field `prompt`, tab-separated values with a header and a
-//! column `text`, or plain text with a prompt on each line. Without it, a small stream of our own is sent.
-//! `REFRAIN_BENCH_TAKE` limits the number of prompts (default 1,000), `REFRAIN_BENCH_SHUFFLE` is the seed of a random
-//! order (default: the file's order). It needs the model (`make models`).
+//! `REFRAIN_BENCH_STREAM` names a file of prompts (`hit_rate/stream.rs` says in which forms); without it, our own stream is
+//! sent, `stream.tsv`. Where the file says what is meant by each prompt (`intent`), what was served is counted, and what was
+//! served with the answer to another intent, beside what other caches make of the same prompts in the same order
+//! (`hit_rate/labelled.rs`). Where it does not, every semantic hit is printed with the prompt whose answer was served, to be
+//! read by a person: only a person can say then which of them are wrong.
+//!
+//! `REFRAIN_BENCH_TAKE` limits the number of prompts (default 1,000), `REFRAIN_BENCH_SHUFFLE` is the seed of a random order
+//! (default: the file's order; for labelled streams a seed of their own). It needs the model (`make models`).
+//!
+//! The last tables, our own pairs and our own stream:
+//!
+//! ```text
+//!                           right served (95 %)      traps served (95 %)   wrong of served (95 %)
+//! Refrain                    46.1 % (39.0–53.4)          0.4 % (0.1–2.1)          1.2 % (0.2–6.4)
+//! exact only                    0.0 % (0.0–2.1)          0.0 % (0.0–1.5)        0.0 % (0.0–100.0)
+//! cosine 0.80 alone          71.7 % (64.7–77.7)       56.9 % (50.8–62.8)       53.4 % (47.5–59.2)
+//! cosine 0.90 alone          56.7 % (49.4–63.7)       30.0 % (24.8–35.8)       43.3 % (36.3–50.6)
+//! cosine 0.95 alone          32.8 % (26.3–39.9)       16.2 % (12.2–21.1)       41.6 % (32.5–51.3)
+//!
+//!                       served            of all (95 %)   wrong         of served (95 %)
+//! Refrain                  210       35.8 % (32.1–39.8)       1          0.5 % (0.1–2.6)
+//!   by exact                23          3.9 % (2.6–5.8)       0         0.0 % (0.0–14.3)
+//!   by semantic            187       31.9 % (28.3–35.8)       1          0.5 % (0.1–3.0)
+//! exact only                31          5.3 % (3.8–7.4)       0         0.0 % (0.0–11.0)
+//! cosine 0.80 alone        363       61.9 % (57.9–65.8)      56       15.4 % (12.1–19.5)
+//! cosine 0.90 alone        248       42.3 % (38.4–46.4)      26        10.5 % (7.3–14.9)
+//! cosine 0.95 alone        166       28.3 % (24.8–32.1)      12         7.2 % (4.2–12.2)
+//! ```
 
 #![expect(clippy::print_stdout, reason = "its tables are what it is run for")]
 #![expect(clippy::disallowed_methods, reason = "a bench is told by its environment what to measure")]
 
+#[path = "hit_rate/labelled.rs"]
+mod labelled;
 #[expect(dead_code, reason = "the other bench uses the rest of it")]
 mod load;
+#[path = "hit_rate/methods.rs"]
+mod methods;
 #[path = "hit_rate/pairs.rs"]
 mod pairs;
+#[path = "hit_rate/picture.rs"]
+mod picture;
+#[path = "hit_rate/replay.rs"]
+mod replay;
+#[path = "hit_rate/stream.rs"]
+mod stream;
 
-use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-use rand::SeedableRng;
-use rand::rngs::StdRng;
-use rand::seq::SliceRandom;
 use refrain::app::Server;
-use refrain::chat::Fingerprint;
 use refrain::config::{Config, Environment, Flags, load as load_config};
 use tempfile::TempDir;
 
-use load::{Answer, Client, Percentiles};
+use load::Answer;
+use replay::{By, Sent};
+use stream::Stream;
+
+/// Cosine alone, as caches ship it.
+const COSINES: [f64; 3] = [0.80, 0.90, 0.95];
+/// Prompts of a stream that are sent where nothing else is asked for.
+const PROMPTS_MAX: u64 = 1_000;
+/// Where figures and pictures go, beside criterion's.
+const FOLDER: &str = "hit_rate";
 
 fn main() {
     // `cargo test --benches` only asks whether it starts.
@@ -48,9 +86,33 @@ fn main() {
             drop(folder);
         }
         if stream_named || !pairs_named {
-            replay(&prompts()).await;
+            run_stream().await;
         }
     });
+}
+
+async fn run_stream() {
+    let (name, text) = named_file("REFRAIN_BENCH_STREAM")
+        .unwrap_or_else(|| ("benches/stream.tsv".to_owned(), include_str!("stream.tsv").to_owned()));
+    let most = number("REFRAIN_BENCH_TAKE").unwrap_or(PROMPTS_MAX) as usize;
+    let stream = Stream::read(&name, &text).in_order_of(number("REFRAIN_BENCH_SHUFFLE"), most);
+    let (_folder, config) = configured();
+    let server = Server::start(&config).await.expect("the server starts");
+    let sent = replay::replay(&server, &stream).await;
+    server.stop().await;
+    if stream.is_labelled() {
+        labelled::report(&name, &stream, &sent, &config.embedding.model).await;
+    } else {
+        print_hits(&sent);
+    }
+}
+
+fn print_hits(sent: &[Sent<'_>]) {
+    println!("\nsemantic hits: similarity, what was asked, whose answer was served");
+    for one in sent.iter().filter(|one| one.by == By::Semantic) {
+        let stored = one.stored.as_deref().unwrap_or_default();
+        println!("{}\t{}\t{}", one.similarity, one_line(&one.prompt.text), one_line(stored));
+    }
 }
 
 fn configured() -> (TempDir, Config) {
@@ -69,50 +131,9 @@ fn configured() -> (TempDir, Config) {
     (folder, config)
 }
 
-async fn replay(prompts: &[String]) {
-    let (_folder, config) = configured();
-    let server = Server::start(&config).await.expect("the server starts");
-    let mut client = Client::connect(server.public, "/v1/generate", "").await;
-
-    let mut sources = BTreeMap::<String, Percentiles>::new();
-    let mut pairs = Vec::new();
-    for prompt in prompts {
-        let body = serde_json::json!({ "prompt": prompt }).to_string();
-        let mut spent = Percentiles::default();
-        let answer = spent.time(client.ask_with(&body)).await;
-        let source = header(&answer, "x-cache-tier").unwrap_or_else(|| "upstream".to_owned());
-        let source = if answer.head.starts_with("HTTP/1.1 200") { source } else { "error".to_owned() };
-        if source == "semantic" {
-            let stored = stored_prompt(&server, &answer).await;
-            pairs.push((header(&answer, "x-cache-similarity").unwrap_or_default(), prompt.clone(), stored));
-        }
-        sources.entry(source).or_default().append(spent);
-    }
-    server.stop().await;
-
-    println!("\n{} prompts, one after the other\n", prompts.len());
-    println!("{:<10} {:>7} {:>8} {:>10} {:>10}", "tier", "answers", "share", "p50 ms", "p99 ms");
-    for (source, spent) in &mut sources {
-        let share = spent.len() as f64 / prompts.len() as f64 * 100.0;
-        let (p50, p99) = (spent.at(0.50), spent.at(0.99));
-        println!("{source:<10} {:>7} {share:>7.1}% {p50:>10.2} {p99:>10.2}", spent.len());
-    }
-    println!("\nsemantic hits: similarity, what was asked, whose answer was served");
-    for (similarity, asked, stored) in pairs {
-        println!("{similarity}\t{}\t{}", one_line(&asked), one_line(&stored));
-    }
-}
-
 fn header(answer: &Answer, name: &str) -> Option<String> {
     let mut lines = answer.head.lines();
     lines.find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(": ")?.to_owned()))
-}
-
-async fn stored_prompt(server: &Server, answer: &Answer) -> String {
-    let key = header(answer, "x-cache-entry").and_then(|key| Fingerprint::from_hex(&key));
-    let key = key.expect("a hit names its entry");
-    let entry = server.app().gateway.load().entry(&key).await.expect("the store answers");
-    entry.and_then(|entry| entry.request.last_prompt().map(str::to_owned)).unwrap_or_default()
 }
 
 fn one_line(text: &str) -> String {
@@ -120,41 +141,25 @@ fn one_line(text: &str) -> String {
     line.chars().take(200).collect()
 }
 
-fn prompts() -> Vec<String> {
-    let mut prompts = match std::env::var("REFRAIN_BENCH_STREAM") {
-        Ok(path) => {
-            let text = std::fs::read_to_string(&path);
-            read(&path, &text.unwrap_or_else(|error| panic!("REFRAIN_BENCH_STREAM: {path}: {error}")))
-        }
-        Err(_) => include_str!("stream.txt").lines().map(str::to_owned).collect(),
-    };
-    if let Some(seed) = number("REFRAIN_BENCH_SHUFFLE") {
-        prompts.shuffle(&mut StdRng::seed_from_u64(seed));
-    }
-    prompts.retain(|prompt| !prompt.trim().is_empty());
-    prompts.truncate(number("REFRAIN_BENCH_TAKE").unwrap_or(1_000) as usize);
-    prompts
+/// Writes a file of figures, or a picture.
+fn keep(file: &str, text: &str) {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+    let path = target.join(FOLDER).join(file);
+    std::fs::create_dir_all(target.join(FOLDER)).expect("the build folder can be written");
+    std::fs::write(&path, text).expect("the build folder can be written");
+    println!("written: {}", path.display());
+}
+
+/// Returns the name and the text of the file that a variable names.
+fn named_file(variable: &str) -> Option<(String, String)> {
+    let path = std::env::var(variable).ok()?;
+    let text = std::fs::read_to_string(&path);
+    let text = text.unwrap_or_else(|error| panic!("{variable}: {path}: {error}"));
+    Some((path, text))
 }
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable)
         .ok()
         .map(|text| text.parse().unwrap_or_else(|_| panic!("{variable}: `{text}` is not a whole number")))
-}
-
-fn read(path: &str, text: &str) -> Vec<String> {
-    if path.ends_with(".jsonl") {
-        let prompt = |line: &str| {
-            let fields: serde_json::Value = serde_json::from_str(line).expect("each line is JSON");
-            fields["prompt"].as_str().expect("each line has a text `prompt`").to_owned()
-        };
-        return text.lines().map(prompt).collect();
-    }
-    if path.ends_with(".tsv") {
-        let mut lines = text.lines();
-        let header = lines.next().unwrap_or("");
-        let column = header.split('\t').position(|name| name == "text").expect("a column is called `text`");
-        return lines.filter_map(|line| line.split('\t').nth(column)).map(str::to_owned).collect();
-    }
-    text.lines().map(str::to_owned).collect()
 }

@@ -6,6 +6,9 @@
 //! - the throughput of exact hits over HTTP at 16 connections, beside a bare axum handler that reads the same body and
 //!   returns the same bytes, in alternating rounds;
 //! - the latency of a semantic hit among 2,000 entries of one partition, beside the embedding of the same prompts alone;
+//! - the same by its parts, for prompts of about 12, 60 and 250 tokens, and how many looks keep to the usual budget
+//!   (`latency/parts.rs`);
+//! - the memory of the server with and without its models (`latency/memory.rs`);
 //! - what a streamed miss takes longer than the same stream from the upstream itself, to its first byte and to its end.
 //!
 //! It needs the model (`make models`).
@@ -15,8 +18,11 @@
     clippy::disallowed_methods,
     reason = "a bench prints, and its tasks end with it"
 )]
-#[expect(dead_code, reason = "the other bench uses the rest of it")]
 mod load;
+#[path = "latency/memory.rs"]
+mod memory;
+#[path = "latency/parts.rs"]
+mod parts;
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -51,6 +57,9 @@ const STREAM_PACE: Duration = Duration::from_millis(2);
 const STREAMS: usize = 300;
 
 fn main() {
+    if std::env::args().any(|argument| argument == memory::VERIFIER_ALONE) {
+        return println!("{}", memory::verifier_kib());
+    }
     let mut criterion = Criterion::default().configure_from_args();
     steps(&mut criterion);
     criterion.final_summary();
@@ -65,6 +74,8 @@ fn main() {
         exact_hits(&server).await;
         semantic_hits(&server).await;
         server.stop().await;
+        parts::print().await;
+        memory::print().await;
         streamed_misses().await;
     });
 }

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use refrain::app::{Calibrator, Server};
@@ -14,13 +13,10 @@ use refrain::calibration::{Curve, Judged, LabelledPair, read_pairs, svg, wilson}
 use refrain::config::Config;
 use serde_json::{Value, json};
 
-use crate::header;
-use crate::load::Client;
+use super::load::Client;
+use super::{COSINES, header, keep, named_file};
 
-/// Cosine alone, as caches ship it.
-const COSINES: [f64; 3] = [0.80, 0.90, 0.95];
-/// Where the figures and the picture go, beside criterion's.
-const FOLDER: &str = "hit_rate";
+/// How far the picture reaches to the right, as a share of the traps.
 const TRAPS_MAX: f64 = 0.5;
 
 /// What became of one pair.
@@ -53,7 +49,8 @@ impl Count {
 
 /// Runs the shipped pairs, or those of the file that `REFRAIN_BENCH_PAIRS` names, and prints the tables.
 pub async fn run(server: &Server, config: &Config) {
-    let (name, text) = source();
+    let (name, text) = named_file("REFRAIN_BENCH_PAIRS")
+        .unwrap_or_else(|| ("benches/pairs.tsv".to_owned(), include_str!("../pairs.tsv").to_owned()));
     let pairs = read_pairs(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
     let asked = ask_all(server, config, pairs).await;
     let tables = tables(&asked);
@@ -63,17 +60,6 @@ pub async fn run(server: &Server, config: &Config) {
         text_of(&tables)
     );
     write(&asked, &tables);
-}
-
-fn source() -> (String, String) {
-    match std::env::var("REFRAIN_BENCH_PAIRS") {
-        Ok(path) => {
-            let text = std::fs::read_to_string(&path);
-            let text = text.unwrap_or_else(|error| panic!("REFRAIN_BENCH_PAIRS: {path}: {error}"));
-            (path, text)
-        }
-        Err(_) => ("benches/pairs.tsv".to_owned(), include_str!("../pairs.tsv").to_owned()),
-    }
 }
 
 async fn ask_all(server: &Server, config: &Config, pairs: Vec<LabelledPair>) -> Vec<Asked> {
@@ -168,10 +154,6 @@ fn text_of(tables: &Tables) -> String {
 
 /// Writes the figures as JSON, and a picture of the curve of cosine alone with the point where the server stands.
 fn write(asked: &[Asked], tables: &Tables) {
-    let folder = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| PathBuf::from("target"), PathBuf::from)
-        .join(FOLDER);
-    std::fs::create_dir_all(&folder).expect("the build folder can be written");
     let of = |count: &Count| json!({"hits": count.hits, "shareable": count.shareable, "wrong": count.wrong, "traps": count.traps});
     let methods: Vec<Value> =
         tables.methods.iter().map(|(name, count)| json!({"method": name, "count": of(count)})).collect();
@@ -181,7 +163,7 @@ fn write(asked: &[Asked], tables: &Tables) {
         .map(|((may_share, name), count)| json!({"category": name, "label": u8::from(*may_share), "count": of(count)}))
         .collect();
     let figures = json!({"pairs": asked.len(), "methods": methods, "categories": categories});
-    std::fs::write(folder.join("pairs.json"), format!("{figures:#}\n")).expect("the figures can be written");
+    keep("pairs.json", &format!("{figures:#}\n"));
     let judged = |one: &Asked| Judged { may_share: one.pair.may_share, score: one.cosine, vetoed_by: None };
     let cosine = Curve::new(asked.iter().map(judged).collect());
     let ours = Curve::new(
@@ -192,6 +174,5 @@ fn write(asked: &[Asked], tables: &Tables) {
     );
     let curves = [("Refrain", &ours), ("cosine alone", &cosine)];
     let picture = svg("Right answers served against traps served", &curves, Some(ours.at(1.0)), TRAPS_MAX);
-    std::fs::write(folder.join("pairs.svg"), picture).expect("the picture can be written");
-    println!("figures and picture: {}", folder.display());
+    keep("pairs.svg", &picture);
 }

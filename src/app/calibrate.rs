@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cache::decision::{self, Layer, Pair, Settings, Verdict as Said};
 use crate::cache::guards::{Analysed, Side};
+use crate::cache::volatile::Volatility;
 use crate::config::Config;
 use crate::embed::{Catalog, Embedder, Embedding, Pool, Verifier};
 
@@ -25,8 +26,35 @@ pub struct Verdict {
     pub similarity: f32,
     /// The score by verifier and similarity.
     pub verified: f32,
-    /// The layers that refuse, in the order in which they are asked; the verifier's threshold is left out.
-    pub refused_by: Vec<Layer>,
+    /// What refuses whatever the score, in the order in which it is asked.
+    pub vetoes: Vec<Veto>,
+}
+
+/// What refuses a pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Veto {
+    /// One of the prompts asks about now. The policy says so before any layer is asked: the asked prompt is not looked up
+    /// by similarity, and the stored one is not to be found by it.
+    Volatile,
+    Layer(Layer),
+}
+
+impl Veto {
+    /// Returns its word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Volatile => "volatile",
+            Self::Layer(layer) => layer.name(),
+        }
+    }
+}
+
+impl Verdict {
+    /// Returns what refuses the pair first at this threshold; `None` where it is served.
+    pub fn refused_by(&self, threshold: f32) -> Option<Veto> {
+        let is_below = self.verified < threshold;
+        self.vetoes.first().copied().or_else(|| is_below.then_some(Veto::Layer(Layer::Verifier)))
+    }
 }
 
 impl Calibrator {
@@ -62,7 +90,7 @@ impl Calibrator {
         Ok(self.pool.embed(one).await?.similarity(&self.pool.embed(other).await?))
     }
 
-    /// Decides about a pair.
+    /// Decides about a pair, as a server does that looks for a similar prompt: an equal one would be found before that.
     ///
     /// # Errors
     /// The embedder's.
@@ -70,13 +98,16 @@ impl Calibrator {
         let (ours, theirs) = (self.pool.embed(asked).await?, self.pool.embed(stored).await?);
         let similarity = ours.similarity(&theirs);
         let prompts = (Analysed::new(asked), Analysed::new(stored));
+        let is_volatile = [asked, stored].into_iter().any(|prompt| Volatility::of(prompt).is_volatile());
         let verified = self.settings.weights.score(self.pool.verify(asked, stored).await?, similarity);
         // As a server sees them: how many tokens a stored prompt has is not kept.
         let (asked, stored) = (side(&prompts.0, &ours), Side { tokens: 0, ..side(&prompts.1, &theirs) });
         let pair = Pair { asked, stored, similarity, verified: None };
         let said = decision::verdicts(&pair, &self.settings).into_iter();
         let refused = said.filter(|said| said.verdict == Said::Veto && said.layer != Layer::Verifier);
-        Ok(Verdict { similarity, verified, refused_by: refused.map(|said| said.layer).collect() })
+        let volatile = is_volatile.then_some(Veto::Volatile).into_iter();
+        let vetoes = volatile.chain(refused.map(|said| Veto::Layer(said.layer))).collect();
+        Ok(Verdict { similarity, verified, vetoes })
     }
 }
 

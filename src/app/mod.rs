@@ -35,7 +35,7 @@ use crate::store::{DataLock, Opened, Running, Store};
 use crate::telemetry::{Events, Telemetry};
 
 pub use build::LocalModels;
-pub use calibrate::{Calibration, Calibrator, Verdict};
+pub use calibrate::{Calibration, Calibrator, Verdict, Veto};
 pub use check::{Finding, check};
 pub use serve::{Server, serve};
 

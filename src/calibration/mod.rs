@@ -5,9 +5,11 @@
 mod curve;
 mod interval;
 mod pairs;
+mod plot;
 mod svg;
 
 pub use curve::{Curve, Judged, Point};
 pub use interval::{Interval, wilson};
 pub use pairs::{LabelledPair, PairsError, read_pairs};
+pub use plot::plot;
 pub use svg::svg;

@@ -1,6 +1,7 @@
 //! Labelled pairs, as people keep them: tab-separated values with a header, or JSON lines.
 
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 /// Two prompts, and whether the answer to one may serve the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,20 +76,22 @@ fn labelled(line: usize, label: &str) -> Result<bool, PairsError> {
     }
 }
 
+/// What else a line says (who asked, when) is nobody's concern here, but for the pair's kind.
 #[derive(Deserialize)]
 struct JsonPair {
     a: String,
     b: String,
-    label: serde_json::Value,
-    #[serde(default, alias = "kind", alias = "test")]
-    category: String,
+    label: Value,
+    #[serde(flatten)]
+    others: Map<String, Value>,
 }
 
 fn from_json(line: usize, text: &str) -> Result<LabelledPair, PairsError> {
-    let JsonPair { a, b, label, category } =
+    let JsonPair { a, b, label, others } =
         serde_json::from_str(text).map_err(|error| PairsError::Json { line, reason: error.to_string() })?;
     let may_share = labelled(line, label.as_str().unwrap_or(&label.to_string()))?;
-    Ok(LabelledPair { asked: a, stored: b, may_share, category })
+    let category = CATEGORIES.into_iter().find_map(|name| others.get(name)?.as_str()).unwrap_or_default();
+    Ok(LabelledPair { asked: a, stored: b, may_share, category: category.to_owned() })
 }
 
 #[cfg(test)]
@@ -102,6 +105,18 @@ mod tests {
                      {\"a\": \"four\", \"b\": \"five\", \"label\": true, \"kind\": \"form\"}";
         assert_eq!(read_pairs(tsv), read_pairs(jsonl));
         assert_eq!(read_pairs(tsv).unwrap()[0].asked, "one\ntwo");
+    }
+
+    #[test]
+    fn what_an_export_says_besides_is_left_alone() {
+        let jsonl = "{\"tenant\": \"shop\", \"a\": \"one\", \"b\": \"two\", \"label\": \"0\", \"at\": 1763668800000}\n\
+                     {\"a\": \"x\", \"b\": \"y\", \"label\": 1, \"kind\": \"form\", \"category\": null, \"entry\": {\"key\": []}}";
+        let pairs = read_pairs(jsonl).unwrap();
+        assert_eq!(
+            (pairs[0].asked.as_str(), pairs[0].may_share, pairs[0].category.as_str()),
+            ("one", false, "")
+        );
+        assert_eq!((pairs[1].may_share, pairs[1].category.as_str()), (true, "form"));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod admin;
 mod calibrate;
+mod calibration_report;
 mod check;
 mod explain;
 mod feedback;

@@ -67,6 +67,18 @@ pub enum CacheMode {
     Semantic,
 }
 
+impl CacheMode {
+    /// Returns the word for it in a configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Exact => "exact",
+            Self::Shadow => "shadow",
+            Self::Semantic => "semantic",
+        }
+    }
+}
+
 /// With whom an answer may be shared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -120,9 +120,83 @@ fn pairs_are_judged_as_a_server_would_judge_them() {
     assert_eq!(layers, ["names", "numbers"]);
     assert!(std::fs::read_to_string(folder.path().join("curve.svg")).unwrap().starts_with("<svg"));
     let told = output(folder.path(), &format!("calibrate pairs.tsv --models-dir {MODELS}"));
-    for word in ["3 pairs: 1 that may share an answer, 2 traps", "in force", "right form", "trap  place"] {
-        assert!(text(&told.stdout).contains(word), "{word}: {}", text(&told.stdout));
+    let told = text(&told.stdout);
+    for word in [
+        "3 pairs: 1 that may share an answer, 2 traps",
+        "settings of [cache], mode `semantic`\n",
+        "in force",
+        "right served, over traps served; O is in force",
+        "# guards and score  + score alone  . cosine alone",
+        "right form",
+        "trap  place",
+    ] {
+        assert!(told.contains(word), "{word}: {told}");
     }
+}
+
+const PAIRS_ABOUT_PASSWORDS: &str = "\
+    {\"a\": \"How can I reset my password?\", \"b\": \"How do I reset my password?\", \"label\": 1, \"tenant\": \"shop\"}\n\
+    {\"a\": \"How can I get the latest release notes?\", \"b\": \"How do I get the latest release notes?\", \"label\": 1}\n\
+    {\"a\": \"How do I reset my password?\", \"b\": \"How do I delete my account?\", \"label\": 0, \"at\": 1}\n";
+
+#[test]
+fn what_asks_about_now_is_not_served_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("export.jsonl"), PAIRS_ABOUT_PASSWORDS).unwrap();
+    let judged = output(folder.path(), &format!("calibrate export.jsonl --models-dir {MODELS} --json"));
+    assert!(judged.status.success(), "{}", text(&judged.stderr));
+    let judged: Value = serde_json::from_slice(&judged.stdout).unwrap();
+    assert_eq!(judged["in_force"]["hits"], 1);
+    let volatile = judged["layers"].as_array().unwrap().iter().find(|it| it["layer"] == "volatile");
+    assert_eq!(volatile, Some(&json!({"layer": "volatile", "traps": 0, "shareable": 1})));
+    let told = output(folder.path(), &format!("calibrate export.jsonl --models-dir {MODELS} --show 1"));
+    let told = text(&told.stdout);
+    assert!(told.lines().any(|line| line.starts_with("volatile ")), "{told}");
+    assert!(told.contains("\tvolatile\t\tHow can I get the latest"), "{told}");
+}
+
+#[test]
+fn a_route_is_calibrated_as_it_decides() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("pairs.jsonl"), PAIRS_ABOUT_PASSWORDS).unwrap();
+    let routes = "[[providers]]\nname = \"openai\"\nkind = \"openai\"\n\
+        [[routes]]\nmodel = \"strict\"\nchain = [\"openai/a\"]\ncache.semantic.verifier_threshold = 1.0\n\
+        [[routes]]\nmodel = \"equal\"\nchain = [\"openai/a\"]\ncache.mode = \"exact\"\n\
+        [[routes]]\nmodel = \"looks\"\nchain = [\"openai/a\"]\ncache.mode = \"shadow\"\n";
+    std::fs::write(folder.path().join("refrain.toml"), routes).unwrap();
+    let calibrate = |rest: &str| {
+        let judged = output(folder.path(), &format!("calibrate pairs.jsonl --models-dir {MODELS} {rest}"));
+        assert!(judged.status.success(), "{rest}: {}", text(&judged.stderr));
+        text(&judged.stdout).to_owned()
+    };
+    let in_force = |rest: &str| {
+        let judged: Value = serde_json::from_str(&calibrate(&format!("--json {rest}"))).unwrap();
+        (judged["mode"].as_str().unwrap().to_owned(), judged["in_force"].clone(), judged["layers"].clone())
+    };
+    let (_, unchanged, _) = in_force("");
+    assert_eq!(unchanged["hits"], 1);
+    let (_, strict, _) = in_force("--route strict");
+    assert_eq!((&strict["hits"], &strict["threshold"]), (&json!(0), &json!(1.0)));
+    let (mode, equal, layers) = in_force("--route equal");
+    assert_eq!((mode.as_str(), &equal["hits"]), ("exact", &json!(0)));
+    assert_eq!(layers, json!([{"layer": "mode", "traps": 1, "shareable": 2}]));
+    let told = calibrate("--route equal");
+    assert!(
+        told.contains("settings of the route `equal`, mode `exact`\nnothing is served by similarity"),
+        "{told}"
+    );
+    assert!(!told.contains("O is in force"), "{told}");
+    let (mode, looks, _) = in_force("--route looks");
+    assert_eq!((mode.as_str(), &looks["hits"]), ("shadow", &json!(1)));
+    assert!(calibrate("--route looks").contains("`shadow_hit`"));
+
+    let failed = output(folder.path(), "calibrate pairs.jsonl --route nobody");
+    assert_eq!(failed.status.code(), Some(1));
+    let said = text(&failed.stderr);
+    assert!(
+        said.contains("no route is called `nobody`") && said.contains("`strict`, `equal`, `looks`"),
+        "{said}"
+    );
 }
 
 #[test]

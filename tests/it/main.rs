@@ -11,6 +11,7 @@ mod ai_switch;
 mod alerts;
 mod aliases;
 mod bad_input;
+mod bench_stream;
 mod chains;
 mod checks;
 mod cli;

@@ -1,5 +1,6 @@
 //! Similar requests: what may be answered by another prompt's entry, and all that may not.
 
+use refrain::app::{Calibrator, Veto};
 use serde_json::{Value, json};
 
 use crate::support::app::{TestApp, chat, with};
@@ -238,6 +239,41 @@ async fn what_explain_says_is_what_is_served() {
         seen[usize::from(served)] = true;
     }
     assert_eq!(seen, [true, true], "some are served, and some are not");
+}
+
+#[tokio::test]
+async fn what_calibrate_decides_is_what_is_served() {
+    let app = TestApp::start().await;
+    let calibrator = Calibrator::open(&app.config()).await.unwrap();
+    let ask =
+        |at: usize, prompt: &str| json!({"prompt": prompt, "cache": {"namespace": format!("pair-{at}")}});
+    let cached = [("cache-control", "only-if-cached")];
+    // Each with what refuses it first, as far as that is certain whatever the verifier says.
+    let pairs = [
+        ("How can I reset my password?", "How do I reset my password?", None),
+        ("How do I make scrambled eggs fluffy?", "How do I make scrambled eggs creamy?", None),
+        ("How far is 5 km in miles?", "How far is 6 km in miles?", Some("numbers")),
+        (
+            "How can I get the latest release notes?",
+            "How do I get the latest release notes?",
+            Some("volatile"),
+        ),
+        ("How can I get the release notes?", "How do I get the latest release notes?", Some("volatile")),
+        ("How can I get the latest release notes?", "How do I get the release notes?", Some("volatile")),
+    ];
+    let mut indexed = 0;
+    for (at, (_, stored, refused_by)) in pairs.into_iter().enumerate() {
+        assert_eq!(app.post("/v1/generate", &[], ask(at, stored)).await.source(), "upstream");
+        indexed += u64::from(refused_by != Some("volatile") || !stored.contains("latest"));
+    }
+    app.indexed(indexed).await;
+    for (at, (asked, stored, refused_by)) in pairs.into_iter().enumerate() {
+        let verdict = calibrator.judge(asked, stored).await.unwrap();
+        let said = verdict.refused_by(calibrator.threshold()).map(Veto::name);
+        let served = app.post("/v1/generate", &cached, ask(at, asked)).await.status == 200;
+        assert_eq!(said.is_none(), served, "{asked} / {stored}: {said:?}");
+        assert!(refused_by.is_none() || refused_by == said, "{asked} / {stored}: {said:?}");
+    }
 }
 
 #[tokio::test]
