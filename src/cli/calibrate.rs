@@ -37,6 +37,9 @@ pub struct CalibrateArgs {
     /// Draw the curve into this file
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
+    /// Write every pair with its similarity, its score and all that refuses it into this file, tab-separated
+    #[arg(long, value_name = "FILE")]
+    details: Option<PathBuf>,
     /// Show so many pairs that are decided wrongly
     #[arg(long, default_value_t = 0, value_name = "N")]
     show: usize,
@@ -68,6 +71,10 @@ pub async fn run(args: CalibrateArgs, place: &Place) -> anyhow::Result<()> {
     let report = Report::of(&decided, in_force, args.max_wrong_rate);
     if let Some(file) = &args.svg {
         draw(&report, file)?;
+    }
+    if let Some(file) = &args.details {
+        std::fs::write(file, details(&decided))
+            .with_context(|| format!("cannot write {}", file.display()))?;
     }
     if args.json {
         print_json(&report.json())
@@ -113,6 +120,27 @@ async fn decide(calibrator: &Calibrator, pairs: Vec<LabelledPair>) -> anyhow::Re
 fn draw(report: &Report, file: &Path) -> anyhow::Result<()> {
     let picture = svg("What is served at which price", &report.curves(), report.mark(), PICTURE_TRAPS_MAX);
     std::fs::write(file, picture).with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// Writes pairs in the form in which they are read, and beside them all that was found.
+fn details(decided: &[Decided]) -> String {
+    let mut out = "a\tb\tlabel\tcategory\tsimilarity\tscore\tvetoes\n".to_owned();
+    for Decided { pair, verdict } in decided {
+        let text = |text: &str| text.replace(['\t', '\r'], " ").replace('\n', "\\n");
+        let vetoes: Vec<_> = verdict.vetoes.iter().map(|veto| veto.name()).collect();
+        let _ = writeln!(
+            out,
+            "{}\t{}\t{}\t{}\t{:.4}\t{:.4}\t{}",
+            text(&pair.asked),
+            text(&pair.stored),
+            u8::from(pair.may_share),
+            text(&pair.category),
+            verdict.similarity,
+            verdict.verified,
+            vetoes.join(",")
+        );
+    }
+    out
 }
 
 /// Shows pairs that are decided wrongly: traps that are served first, then what is refused.
