@@ -30,6 +30,8 @@ use crate::transport::Transport;
 /// that it must give then.
 const UNMEASURED_FLOOR: f32 = 0.80;
 const UNMEASURED_THRESHOLD: f32 = 0.98;
+/// Where nothing is measured, a doubt is a refusal.
+const UNMEASURED_DOUBT: f32 = f32::INFINITY;
 /// A search of a server in the same network takes about a millisecond; beyond this the request goes on without it.
 const SEARCH_TIMEOUT: Duration = Duration::from_millis(150);
 const INDEX_WRITE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -91,6 +93,7 @@ pub(super) fn model_limits(config: &Config) -> anyhow::Result<ModelLimits> {
     Ok(ModelLimits {
         similarity_threshold: measured.map_or(UNMEASURED_FLOOR, |measured| measured.floor),
         verifier_threshold: measured.map_or(UNMEASURED_THRESHOLD, |measured| measured.threshold),
+        doubt_threshold: measured.map_or(UNMEASURED_DOUBT, |measured| measured.doubt),
         weights: measured.map_or(Weights::VERIFIER_ALONE, |measured| measured.weights),
         // Whatever the embedding model knows, the verifier was trained on English.
         scripts: Some(Scripts::new(&[Script::Latin])),

@@ -99,10 +99,11 @@ impl Calibrator {
         let similarity = ours.similarity(&theirs);
         let prompts = (Analysed::new(asked), Analysed::new(stored));
         let is_volatile = [asked, stored].into_iter().any(|prompt| Volatility::of(prompt).is_volatile());
-        let verified = self.settings.weights.score(self.pool.verify(asked, stored).await?, similarity);
+        let word = self.pool.verify(asked, stored).await?;
+        let verified = self.settings.weights.score(word, similarity);
         // As a server sees them: how many tokens a stored prompt has is not kept.
         let (asked, stored) = (side(&prompts.0, &ours), Side { tokens: 0, ..side(&prompts.1, &theirs) });
-        let pair = Pair { asked, stored, similarity, verified: None };
+        let pair = Pair { asked, stored, similarity, verified: Some(word) };
         let said = decision::verdicts(&pair, &self.settings).into_iter();
         let refused = said.filter(|said| said.verdict == Said::Veto && said.layer != Layer::Verifier);
         let volatile = is_volatile.then_some(Veto::Volatile).into_iter();

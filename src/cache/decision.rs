@@ -1,7 +1,9 @@
 //! May the answer to a stored prompt be served for the asked one?
 //!
-//! A chain of layers, each of which may only refuse; the first refusal wins. [`propose`] stops there and, with [`verify`]
-//! after it, is what serving uses; [`verdicts`] asks every layer and is what `explain` shows. Both read the same table, so they cannot disagree.
+//! A chain of layers, each of which may only refuse; the first refusal wins. Some only doubt: what they see is most often a
+//! trap, and where it is not, the verifier can tell, so they refuse unless it is very sure. [`propose`] stops at the first
+//! refusal and, with [`verify`] after it, is what serving uses; [`verdicts`] asks every layer and is what `explain` shows.
+//! Both read the same table, so they cannot disagree.
 
 use std::cell::OnceCell;
 use std::fmt;
@@ -98,6 +100,12 @@ impl Layer {
         Layer::ALL.into_iter().find(|layer| layer.name() == name)
     }
 
+    /// Returns whether a very sure verifier may overrule it. Chosen on pairs that were kept for choosing: of these the rules
+    /// refuse many rewordings, and the verifier lets through hardly a trap of theirs.
+    const fn only_doubts(self) -> bool {
+        matches!(self, Layer::Substitution | Layer::Surplus)
+    }
+
     const fn bit(self) -> u32 {
         1 << self as u32
     }
@@ -132,6 +140,8 @@ pub struct Settings {
     pub similarity_threshold: f32,
     /// The smallest score that may serve, in (0, 1]: what the verifier and the similarity say together.
     pub verifier_threshold: f32,
+    /// The same where a layer doubts.
+    pub doubt_threshold: f32,
     /// How the two are weighed.
     pub weights: Weights,
     /// The layers that are asked.
@@ -179,6 +189,15 @@ pub enum Decision {
     Refuse(Refusal),
 }
 
+/// Whether a pair is worth the verifier's time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proposal {
+    /// It is, and this is the first layer that doubts.
+    Verify { doubt: Option<Refusal> },
+    /// The first layer that refuses.
+    Refuse(Refusal),
+}
+
 /// What one layer says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -214,20 +233,30 @@ pub struct Explained {
 
 /// Returns what all layers before the verifier say, the first refusal and the cheap layers first: only what they agree to
 /// is worth its time.
-pub fn propose(pair: &Pair<'_>, settings: &Settings) -> Decision {
+pub fn propose(pair: &Pair<'_>, settings: &Settings) -> Proposal {
     let look = Look::at(pair);
     let asked = |layer: &Layer| *layer != Layer::Verifier && settings.layers.contains(*layer);
-    let refusal = Layer::ALL.into_iter().filter(asked).find_map(|layer| {
-        let reason = objection(layer, &look, settings)?;
-        Some(Refusal { layer, reason })
-    });
-    refusal.map_or(Decision::Serve, Decision::Refuse)
+    let mut doubt = None;
+    for layer in Layer::ALL.into_iter().filter(asked) {
+        let Some(reason) = objection(layer, &look, settings) else { continue };
+        let refusal = Refusal { layer, reason };
+        if !layer.only_doubts() {
+            return Proposal::Refuse(refusal);
+        }
+        doubt.get_or_insert(refusal);
+    }
+    Proposal::Verify { doubt }
 }
 
 /// Returns what the verifier's word decides about a pair of this similarity that was proposed.
-pub fn verify(verified: f32, similarity: f32, settings: &Settings) -> Decision {
-    let refused = |reason| Decision::Refuse(Refusal { layer: Layer::Verifier, reason });
-    below_verified(Some(verified), similarity, settings).map_or(Decision::Serve, refused)
+pub fn verify(verified: f32, similarity: f32, doubt: Option<Refusal>, settings: &Settings) -> Decision {
+    if let Some(reason) = below_verified(Some(verified), similarity, settings) {
+        return Decision::Refuse(Refusal { layer: Layer::Verifier, reason });
+    }
+    match doubt {
+        Some(doubt) if !overrules(Some(verified), similarity, settings) => Decision::Refuse(doubt),
+        _ => Decision::Serve,
+    }
 }
 
 /// Asks every layer, whatever the others say.
@@ -239,8 +268,15 @@ pub fn verdicts(pair: &Pair<'_>, settings: &Settings) -> Vec<Explained> {
             return Explained { layer, verdict: Verdict::Skipped, reason };
         }
         let reason = objection(layer, &look, settings);
-        let verdict = if reason.is_some() { Verdict::Veto } else { Verdict::Pass };
-        Explained { layer, verdict, reason }
+        let is_overruled = layer.only_doubts() && overrules(pair.verified, pair.similarity, settings);
+        match reason {
+            Some(reason) if is_overruled => {
+                let reason = Some(format!("{reason}; the verifier is sure enough to overrule that"));
+                Explained { layer, verdict: Verdict::Pass, reason }
+            }
+            Some(reason) => Explained { layer, verdict: Verdict::Veto, reason: Some(reason) },
+            None => Explained { layer, verdict: Verdict::Pass, reason: None },
+        }
     };
     Layer::ALL.into_iter().map(explained).collect()
 }
@@ -298,6 +334,12 @@ fn below_verified(verified: Option<f32>, similarity: f32, settings: &Settings) -
     })
 }
 
+/// Returns whether the verifier is so sure that a doubt does not count.
+fn overrules(verified: Option<f32>, similarity: f32, settings: &Settings) -> bool {
+    let needed = settings.doubt_threshold.max(settings.verifier_threshold);
+    verified.is_some_and(|verified| settings.weights.score(verified, similarity) >= needed)
+}
+
 /// A similarity that is no number never serves.
 fn below_threshold(similarity: f32, threshold: f32) -> Option<String> {
     let reached = similarity >= threshold;
@@ -313,6 +355,7 @@ mod tests {
         Settings {
             similarity_threshold: 0.9,
             verifier_threshold: 0.8,
+            doubt_threshold: 0.95,
             weights: Weights::VERIFIER_ALONE,
             layers: Layers::ALL,
             scripts: None,
@@ -329,8 +372,11 @@ mod tests {
     /// As serving does it.
     fn decide(pair: &Pair<'_>, settings: &Settings) -> Decision {
         match (propose(pair, settings), pair.verified) {
-            (Decision::Serve, Some(verified)) => verify(verified, pair.similarity, settings),
-            (decision, _) => decision,
+            (Proposal::Verify { doubt }, Some(verified)) => {
+                verify(verified, pair.similarity, doubt, settings)
+            }
+            (Proposal::Verify { .. }, None) => Decision::Serve,
+            (Proposal::Refuse(refusal), _) => Decision::Refuse(refusal),
         }
     }
 
@@ -361,6 +407,27 @@ mod tests {
         assert_eq!(refused_by("a", "a", f32::NAN, &settings()), Some(Layer::Threshold));
         let without = Settings { layers: Layers::ALL.without(Layer::Threshold), ..settings() };
         assert_eq!(refused_by("a", "a", 0.1, &without), Some(Layer::Threshold));
+    }
+
+    #[test]
+    fn a_doubt_is_overruled_by_a_verifier_that_is_very_sure() {
+        let (a, b) = ("How do I bake a plum cake?", "How do I bake a pear cake?");
+        assert_eq!(refused_by(a, b, 0.95, &settings()), Some(Layer::Substitution), "0.9 is not sure enough");
+        let lower = Settings { doubt_threshold: 0.85, ..settings() };
+        assert_eq!(refused_by(a, b, 0.95, &lower), None);
+        let stricter = Settings { verifier_threshold: 0.95, ..lower.clone() };
+        assert_eq!(refused_by(a, b, 0.95, &stricter), Some(Layer::Verifier));
+        for (settings, verdict) in [(settings(), Verdict::Veto), (lower, Verdict::Pass)] {
+            let said = judged(a, b, 0.95, |pair| verdicts(pair, &settings));
+            let said = said.iter().find(|said| said.layer == Layer::Substitution).expect("asked");
+            assert_eq!((said.verdict, said.reason.is_some()), (verdict, true));
+        }
+        // What is seen for certain is never overruled.
+        assert_eq!(refused_by("at 5 km", "at 6 km", 0.95, &lower_all()), Some(Layer::Numbers));
+    }
+
+    fn lower_all() -> Settings {
+        Settings { doubt_threshold: 0.0, verifier_threshold: 0.0, ..settings() }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 
-use super::decision::{self, Decision, Layer, Layers, Pair, Settings};
+use super::decision::{self, Decision, Layer, Layers, Pair, Proposal, Settings};
 use super::guards::{self, Analysed, Scripts, Side};
 use super::{Cache, Hit, Question, millis_since};
 use crate::chat::{Entry, Fingerprint, SemanticKey, Tier, Timing};
@@ -34,6 +34,8 @@ pub struct ModelLimits {
     pub similarity_threshold: f32,
     /// The lowest score that is served where nothing else is configured, and how it is made.
     pub verifier_threshold: f32,
+    /// The same where a layer doubts that a very sure verifier may overrule.
+    pub doubt_threshold: f32,
     pub weights: Weights,
     /// The scripts they were trained on; `None` for a multilingual model.
     pub scripts: Option<Scripts>,
@@ -51,6 +53,7 @@ impl ModelLimits {
         Settings {
             similarity_threshold: config.similarity_threshold.unwrap_or(self.similarity_threshold),
             verifier_threshold: config.verifier_threshold.unwrap_or(self.verifier_threshold),
+            doubt_threshold: self.doubt_threshold,
             weights: self.weights,
             layers,
             scripts: self.scripts.clone(),
@@ -170,15 +173,17 @@ impl SemanticTier {
             let stored_prompt = entry.request.last_prompt().unwrap_or("");
             let stored = Analysed::new(stored_prompt);
             let asked = asked.get_or_insert_with(|| Analysed::new(prompt));
-            let mut decision =
-                decision::propose(&pair(asked, embedding, &stored, neighbour.similarity), settings);
-            if decision == Decision::Serve {
-                let verified = self.verify(cache, prompt, stored_prompt, timing).await?;
-                decision = decision::verify(verified, neighbour.similarity, settings);
-            }
+            let similarity = neighbour.similarity;
+            let decision = match decision::propose(&pair(asked, embedding, &stored, similarity), settings) {
+                Proposal::Refuse(refusal) => Decision::Refuse(refusal),
+                Proposal::Verify { doubt } => {
+                    let verified = self.verify(cache, prompt, stored_prompt, timing).await?;
+                    decision::verify(verified, similarity, doubt, settings)
+                }
+            };
             match decision {
                 Decision::Serve => {
-                    let similarity = Some(neighbour.similarity);
+                    let similarity = Some(similarity);
                     return Ok(Some(Hit { entry, tier: Tier::Semantic, similarity }));
                 }
                 Decision::Refuse(refusal) => cache.telemetry.rejected(refusal.layer.name()),

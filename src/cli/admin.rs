@@ -190,7 +190,8 @@ impl Admin {
             return Ok(Self::Server(Server::new(address.clone(), key)));
         }
         let config = configuration(&Flags { calls_nobody, ..place.flags() })?;
-        if !config.data_dir.is_dir() {
+        // Whoever buys may begin with nothing; whoever asks of what is there has mistaken the folder.
+        if calls_nobody && !config.data_dir.is_dir() {
             return Err(Advised::new(
                 format!("there is no data folder at {}", config.data_dir.display()),
                 "name it with --data-dir or --config, or a running server with --server",

@@ -239,7 +239,9 @@ fn plan_text(plan: &Value) -> String {
         count("left_out")
     )];
     for (reason, count) in plan["refused"].as_object().into_iter().flatten() {
-        lines.push(format!("not to be stored ({reason}): {count}"));
+        lines.push(format!(
+            "not bought, since the answer would not be kept until tomorrow ({reason}): {count}"
+        ));
     }
     let cost = match plan["cost_usd"].as_f64() {
         Some(cost) => format!("about {cost:.2} USD"),

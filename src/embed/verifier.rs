@@ -34,6 +34,8 @@ pub struct Measured {
     embedder: String,
     /// The score at and above which is served.
     pub threshold: f32,
+    /// The same where a guard doubts whose doubts a very sure verifier may overrule.
+    pub doubt: f32,
     /// The cosine below which the verifier is not even asked.
     pub floor: f32,
     /// How its word and the cosine make the score.
