@@ -129,6 +129,7 @@ fn guards(sentences: usize, spent: &mut Percentiles) {
     let settings = Settings {
         similarity_threshold: 0.5,
         verifier_threshold: 0.5,
+        doubt_threshold: 0.5,
         weights: Weights::VERIFIER_ALONE,
         layers: Layers::ALL,
         scripts: Some(Scripts::of("Latin")),
